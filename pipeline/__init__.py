@@ -1,0 +1,1 @@
+"""The processes: settings, clients of the broker, worker, engines, SDK and command line."""

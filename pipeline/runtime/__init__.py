@@ -1,0 +1,1 @@
+"""What every process of Millrace stands on: Kafka clients, broadcast readers, trace delivery, topics, signals, logs."""

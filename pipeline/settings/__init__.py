@@ -1,0 +1,30 @@
+"""Settings, resolved once into one immutable value. Components get the slice that concerns them, never the whole."""
+
+from pipeline.settings.model import (
+    ClassSettings,
+    ClickHouseSettings,
+    Deployment,
+    KafkaSettings,
+    ModelSettings,
+    Settings,
+    SimulatedDeployment,
+    TenantSettings,
+    TopicSettings,
+    VllmDeployment,
+)
+from pipeline.settings.resolve import load, masked
+
+__all__ = [
+    "ClassSettings",
+    "ClickHouseSettings",
+    "Deployment",
+    "KafkaSettings",
+    "ModelSettings",
+    "Settings",
+    "SimulatedDeployment",
+    "TenantSettings",
+    "TopicSettings",
+    "VllmDeployment",
+    "load",
+    "masked",
+]

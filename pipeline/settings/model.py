@@ -1,0 +1,186 @@
+"""What can be configured: one frozen section per concern, each field with its meaning, unit and default.
+
+Reading files and the environment is `pipeline.settings.resolve`'s business.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from topics import names
+from topics.catalogue import Layout, ModelLayout
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class _Section(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class KafkaSettings(_Section, kw_only=True, frozen=True):
+    """The broker, and how to be let in. Security fields are aiokafka's."""
+
+    brokers: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    username: str | None = None
+    password: str | None = None
+    ssl_ca_file: str | None = None
+    ssl_cert_file: str | None = None
+    ssl_key_file: str | None = None
+    ssl_password: str | None = None
+    replication: Positive = 1
+    """Replicas of each topic that `topics create` makes; 3 on a real cluster."""
+    session_timeout_ms: Annotated[int, Meta(ge=1000)] = 6000
+    """After so long without a heartbeat a member's partitions move; brokers allow 6 s or more by default."""
+
+
+class ClickHouseSettings(_Section, kw_only=True, frozen=True):
+    """Where the account is kept: `url = "embedded"` (chDB, owned by the recorder) or a server's URL."""
+
+    url: str = "embedded"
+    user: str = "default"
+    password: str = ""
+    database: str = "trace"
+    path: str = ""
+    """Folder of the embedded engine; empty for one below `$MILLRACE_HOME`."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8123
+    """Where the recorder serves the embedded engine's HTTP interface; 0 for any free port."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the recorder owns the engine."""
+        return self.url == "embedded"
+
+    @property
+    def http_url(self) -> str:
+        """URL that every process but the recorder talks to."""
+        return f"http://{self.host}:{self.port}" if self.is_embedded else self.url
+
+
+class ClassSettings(_Section, kw_only=True, frozen=True):
+    """A latency class: its targets and what happens to it under load.
+
+    Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO. `deadline_ms` applies where a
+    request names none. `priority` 0 goes first. Only classes with `shed` are turned away; others wait in Kafka.
+    """
+
+    priority: Annotated[int, Meta(ge=0, le=100)]
+    deadline_ms: Positive
+    ttft_ms: Positive | None = None
+    tpot_ms: Positive | None = None
+    e2e_ms: Positive | None = None
+    shed: bool = True
+    queue_limit: Positive = 2000
+    """Requests of the class that a processor holds; its partition is paused at that, and the rest waits in Kafka."""
+
+
+class VllmDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", tag="vllm"):
+    """A deployment on vLLM. `path` is a Hugging Face folder, or a name that the environment knows how to unpack."""
+
+    path: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_context_tokens: Positive | None = None
+    max_sequences: Positive = 32
+    max_batch_tokens: Positive = 2048
+    kv_cache_gib: Annotated[float, Meta(gt=0)] = 1.0
+    tensor_parallel: Positive = 1
+    quantization: str | None = None
+    enforce_eager: bool = True
+    prefix_caching: bool = True
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """OpenMP threads of the CPU engine; 0 leaves it to vLLM."""
+
+
+class SimulatedDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", tag="simulated"):
+    """A cost model in place of an engine: a step takes `fixed_us + per_prefill_token_us * p + per_sequence_us * n +
+    per_kv_token_us * kv` microseconds, and the text is a deterministic function of the request.
+
+    `crash_every` kills the engine after about so many requests and `fail_ratio` fails single ones, both drawn from
+    `seed`.
+    """
+
+    fixed_us: Annotated[float, Meta(ge=0)] = 6000.0
+    per_prefill_token_us: Annotated[float, Meta(ge=0)] = 20.0
+    per_sequence_us: Annotated[float, Meta(ge=0)] = 60.0
+    per_kv_token_us: Annotated[float, Meta(ge=0)] = 0.01
+    max_context_tokens: Positive = 8192
+    max_sequences: Positive = 256
+    max_batch_tokens: Positive = 8192
+    max_kv_tokens: Positive = 400_000
+    seed: int = 0
+    crash_every: Annotated[int, Meta(ge=0)] = 0
+    fail_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+Deployment = VllmDeployment | SimulatedDeployment
+
+
+class ModelSettings(_Section, kw_only=True, frozen=True):
+    """What clients call by one name. `stable` serves it; `classes` are its lanes."""
+
+    stable: str
+    classes: tuple[str, ...] = ("realtime", "interactive", "bulk")
+    shards: Positive = 1
+    slots: Positive = 8
+
+
+class TenantSettings(_Section, kw_only=True, frozen=True):
+    """A tenant's share among tenants that wait, relative to a weight of 1."""
+
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+
+
+class TopicSettings(_Section, kw_only=True, frozen=True):
+    """Sizes of the topics that all models share."""
+
+    response_partitions: Positive = 8
+    trace_partitions: Positive = 1
+    pools: tuple[str, ...] = ()
+    dedupe_window_ms: Positive = 3_600_000
+
+
+DEFAULT_CLASSES: Final = {
+    "realtime": ClassSettings(priority=0, deadline_ms=10_000, ttft_ms=400, tpot_ms=30),
+    "interactive": ClassSettings(priority=1, deadline_ms=60_000, ttft_ms=1000, tpot_ms=50),
+    "bulk": ClassSettings(priority=3, deadline_ms=86_400_000, e2e_ms=3_600_000, shed=False),
+}
+
+
+class Settings(_Section, kw_only=True, frozen=True):
+    """Everything, resolved."""
+
+    models: dict[str, ModelSettings] = {}
+    deployments: dict[str, Deployment] = {}
+    classes: dict[str, ClassSettings] = msgspec.field(default_factory=DEFAULT_CLASSES.copy)
+    tenants: dict[str, TenantSettings] = {}
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    topics: TopicSettings = TopicSettings()
+
+    def layout(self) -> Layout:
+        """What the catalogue of topics depends on."""
+        return Layout(
+            models=tuple(self._model_layout(name) for name in sorted(self.models)),
+            pools=self.topics.pools,
+            response_partitions=self.topics.response_partitions,
+            trace_partitions=self.topics.trace_partitions,
+            longest_deadline_ms=max((c.deadline_ms for c in self.classes.values()), default=86_400_000),
+            dedupe_window_ms=self.topics.dedupe_window_ms,
+        )
+
+    def deployments_of(self, model: str) -> tuple[str, ...]:
+        """Deployments of a model, sorted by version."""
+        return tuple(sorted(name for name in self.deployments if names.model_of(name) == model))
+
+    def _model_layout(self, name: str) -> ModelLayout:
+        model = self.models[name]
+        return ModelLayout(
+            model=name,
+            classes=model.classes,
+            deployments=self.deployments_of(name),
+            shards=model.shards,
+            slots=model.slots,
+        )

@@ -1,0 +1,42 @@
+"""What operators and controllers decide, on the compacted topic `inference.control`.
+
+The key of a record names what it is about (`deployment/<deployment>`, `rollout/<model>`), so that compaction keeps the
+newest decision of each.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from topics.requests import WIRE_VERSION
+
+
+class DeploymentState(Struct, kw_only=True, frozen=True, tag_field="type", tag="deployment"):
+    """A deployment `model@version` exists and may, or may no longer, get work."""
+
+    deployment: str
+    state: Literal["active", "draining", "retired"]
+    v: int = WIRE_VERSION
+
+    @property
+    def key(self) -> str:
+        """Record key."""
+        return f"deployment/{self.deployment}"
+
+
+class Rollout(Struct, kw_only=True, frozen=True, tag_field="type", tag="rollout"):
+    """How the requests of a model are shared between its stable and, if there is one, its canary deployment."""
+
+    model: str
+    stable: str
+    canary: str | None = None
+    canary_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    v: int = WIRE_VERSION
+
+    @property
+    def key(self) -> str:
+        """Record key."""
+        return f"rollout/{self.model}"
+
+
+ControlRecord = DeploymentState | Rollout

@@ -1,0 +1,98 @@
+"""What lies in a worker slot (a partition of a dispatch topic), and what workers hand back.
+
+A slot is a log: markers of its owners, dispatched requests and cancellations, in one order that everyone sees. Records
+are told apart by `type`.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from topics.bodies import Endpoint
+from topics.requests import WIRE_VERSION, ReplyTo
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class BatchPart(Struct, kw_only=True, frozen=True):
+    """Which part of which batch a dispatch is. A run-to-completion engine waits for all `size` parts."""
+
+    id: str
+    index: Count
+    size: Annotated[int, Meta(ge=1)]
+
+
+class Stations(Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """When a request passed the stations before its worker, in microseconds since the epoch; 0 where it did not.
+
+    `produced` is broker time in whole milliseconds; the others are the processor's wall clock. Differences between the
+    two contain the difference of the clocks.
+    """
+
+    produced_at_us: int
+    admitted_at_us: int = 0
+    batched_at_us: int = 0
+    dispatched_at_us: int = 0
+
+
+class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="dispatch"):
+    """One request, given to the owner of a slot.
+
+    `hop` grows by one whenever a request is dispatched again on purpose. `sender` and `seq` number the dispatches that
+    one processor put into this slot, from 1: a heartbeat that names a `seq` has counted everything up to it.
+    `first_dispatched_at_ms` is the broker time of the request's first dispatch, absent on hop 0.
+    """
+
+    id: str
+    tenant: str
+    model: str
+    latency_class: str = msgspec.field(name="class")
+    deployment: str
+    endpoint: Endpoint
+    body: msgspec.Raw
+    origin: str
+    reply: ReplyTo
+    deadline_at_ms: int
+    priority: int
+    hop: Count = 0
+    first_dispatched_at_ms: int | None = None
+    sender: str
+    seq: Count
+    batch: BatchPart
+    stations: Stations
+    reason: str
+    v: int = WIRE_VERSION
+
+
+class Owner(Struct, kw_only=True, frozen=True, tag_field="type", tag="owner"):
+    """Marker of a new owner of the slot. Its offset is the owner's term."""
+
+    worker: str
+    run: str
+    v: int = WIRE_VERSION
+
+
+class Cancel(Struct, kw_only=True, frozen=True, tag_field="type", tag="cancel"):
+    """A cancellation, forwarded into the slot of its request so that it outlives the worker."""
+
+    id: str
+    tenant: str
+    origin: str | None = None
+    v: int = WIRE_VERSION
+
+
+SlotRecord = Dispatch | Owner | Cancel
+
+
+class Return(Struct, kw_only=True, frozen=True, tag_field="type", tag="return"):
+    """Work that a worker hands back unfinished: the processor dispatches it again with the next hop.
+
+    `dispatched_at_ms` is the broker time of the dispatch that is handed back.
+    """
+
+    dispatch: Dispatch
+    dispatched_at_ms: int
+    worker: str
+    reason: Literal["drained", "parked"]
+    v: int = WIRE_VERSION

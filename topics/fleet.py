@@ -1,0 +1,89 @@
+"""What workers say about themselves, read by processors, the autoscaler and `millrace status`.
+
+A heartbeat is a whole statement, never a difference: a reader needs only the newest one of each worker. It goes out on
+change and at least every 200 ms; a worker whose newest heartbeat is older than 3 s gets no work.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from topics.requests import WIRE_VERSION
+
+Count = Annotated[int, Meta(ge=0)]
+EngineKind = Literal["vllm", "onnx", "simulated"]
+WorkerState = Literal["loading", "ready", "draining", "stopped"]
+
+HEARTBEAT_INTERVAL_S: Final = 0.2
+STALE_AFTER_S: Final = 3.0
+
+
+class Slot(Struct, kw_only=True, frozen=True):
+    """A slot that the worker owns.
+
+    `term` is the offset of its owner marker. `seen` maps the `sender` of dispatches to the highest `seq` read from this
+    slot, so that a processor knows which of its dispatches the numbers beside it already contain.
+    """
+
+    partition: Count
+    term: Count
+    seen: dict[str, int] = {}
+
+
+class Credits(Struct, kw_only=True, frozen=True):
+    """Room for work. `prefill_backlog_tokens` are prompt tokens that wait inside the engine."""
+
+    free_sequences: Count
+    free_kv_tokens: Count
+    prefill_backlog_tokens: Count = 0
+
+
+class Limits(Struct, kw_only=True, frozen=True):
+    """What the engine can hold at most. `max_context_tokens` is prompt and answer together."""
+
+    max_sequences: Count
+    max_kv_tokens: Count
+    max_batch_tokens: Count
+    max_context_tokens: Count
+
+
+class Finished(Struct, kw_only=True, frozen=True):
+    """A request that ended since the heartbeat before: what a latency model learns from."""
+
+    origin: str
+    batch_id: str
+    prompt_tokens: Count
+    completion_tokens: Count
+    service_us: Count
+    outcome: str
+
+
+class Steps(Struct, kw_only=True, frozen=True):
+    """Engine work since the heartbeat before: sums over its steps."""
+
+    interval_us: Count = 0
+    steps: Count = 0
+    busy_us: Count = 0
+    prefill_tokens: Count = 0
+    decode_tokens: Count = 0
+
+
+class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartbeat"):
+    """The state of a worker. `run` names this start of it, `seq` counts its heartbeats from 1, `at_ms` is its clock."""
+
+    worker: str
+    run: str
+    seq: Count
+    at_ms: int
+    model: str
+    deployment: str
+    engine: EngineKind
+    state: WorkerState
+    running: Count = 0
+    waiting: Count = 0
+    slots: list[Slot] = []
+    credits: Credits
+    limits: Limits
+    finished: list[Finished] = []
+    steps: Steps = Steps()
+    v: int = WIRE_VERSION
