@@ -1,0 +1,1 @@
+"""A whole Millrace on this machine, as child processes of one program."""
