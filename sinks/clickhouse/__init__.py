@@ -1,0 +1,1 @@
+"""The account in ClickHouse, embedded or remote."""

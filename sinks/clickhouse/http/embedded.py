@@ -1,0 +1,147 @@
+"""The embedded account: one process owns the engine's path, uses it directly and serves it to everyone else over HTTP.
+
+Composes `local` (the owner's way in), `pool` and `interface` (everyone else's). chDB opens one path per process, once.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from aiohttp import web
+
+from sinks.clickhouse.http.access import Access, User
+from sinks.clickhouse.http.bodies import PIECE_BYTES
+from sinks.clickhouse.http.interface import HttpInterface, Limits
+from sinks.clickhouse.http.local import Channel, LocalClient, Row
+from sinks.clickhouse.http.pool import HandlePool
+from sinks.clickhouse.http.running import RunningStatements
+from topics.errors import TransportError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_POOL = 8
+POOL_WAIT_S = 30.0
+SHUTDOWN_S = 1.0
+
+
+class EmbeddedServer:
+    """A ClickHouse for this process and, over HTTP, for every other.
+
+    Args:
+        path: the engine's directory, made if it is missing; locked while the server runs.
+        host: interface to listen on. Statements of clients may read this machine's files (`file()`): keep it local, or
+            trust the users.
+        port: 0 picks a free one, see `port`.
+        users: who may ask over HTTP; by default `default` without a password.
+        database: where statements without one run; made (engine Atomic) if it is missing.
+        pool: statements of clients that run at once, of those that may write and of those that may not.
+        limits: defaults of clients' statements.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        users: Sequence[User] = (User(name="default"),),
+        database: str = "default",
+        pool: int = DEFAULT_POOL,
+        limits: Limits | None = None,
+    ) -> None:
+        self._path = str(path)
+        self._host = host
+        self._port = port
+        self._access = Access(users)
+        self._database = database
+        self._pool_size = pool
+        self._limits = limits or Limits()
+        self._local = LocalClient(self._path)
+        self._control = Channel(self._path, mark="owner-control;")
+        self._pool: HandlePool | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on; before `start`, the one asked for."""
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Open the engine and listen.
+
+        Raises:
+            TransportError: the path belongs to another process, or the port does.
+        """
+        await asyncio.to_thread(Path(self._path).mkdir, parents=True, exist_ok=True)
+        ((timezone,),) = await self._local.query("SELECT timezone()")
+        if self._database != "default":
+            await self._local.execute(f"CREATE DATABASE IF NOT EXISTS `{self._database}` ENGINE = Atomic")
+        running = RunningStatements(self._control)
+        self._pool = HandlePool(path=self._path, size=self._pool_size, wait_s=POOL_WAIT_S, kill=running.kill)
+        interface = HttpInterface(
+            pool=self._pool,
+            access=self._access,
+            running=running,
+            limits=self._limits,
+            database=self._database,
+            timezone=str(timezone),
+        )
+        await self._listen(interface)
+        logger.info("serving the embedded ClickHouse at %s from %s", self.url, self._path)
+
+    async def stop(self) -> None:
+        """Refuse new requests, end the running ones, wait for their writes, close the engine. Idempotent."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+            await self._control.close()
+            await self._local.close()
+
+    async def execute(
+        self, sql: str, *, settings: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
+    ) -> None:
+        """`LocalClient.execute`: run a statement for its effect."""
+        await self._local.execute(sql, settings=settings, params=params)
+
+    async def query(
+        self, sql: str, *, settings: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
+    ) -> list[Row]:
+        """`LocalClient.query`: rows of a SELECT as tuples."""
+        return await self._local.query(sql, settings=settings, params=params)
+
+    async def query_arrow(
+        self, sql: str, *, settings: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
+    ) -> pa.Table:
+        """`LocalClient.query_arrow`: the result of a SELECT as an Arrow table."""
+        return await self._local.query_arrow(sql, settings=settings, params=params)
+
+    async def insert_arrow(self, table: str, rows: pa.Table, *, settings: Mapping[str, str] | None = None) -> int:
+        """`LocalClient.insert_arrow`: one INSERT on the connection kept for inserts; returns the rows written."""
+        return await self._local.insert_arrow(table, rows, settings=settings)
+
+    async def _listen(self, interface: HttpInterface) -> None:
+        self._runner = web.AppRunner(
+            interface.application(),
+            access_log=None,
+            auto_decompress=False,
+            handler_cancellation=True,
+            read_bufsize=PIECE_BYTES,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError as error:
+            await self.stop()
+            raise TransportError(f"cannot listen on {self._host}:{self._port}: {error}; choose another port") from error
+        self._port = self._runner.addresses[0][1]

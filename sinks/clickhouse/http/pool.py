@@ -1,0 +1,170 @@
+"""Handles shared among requests: lent one request at a time, killed when their request is gone, kept for sessions.
+
+Runs on one event loop; the engine's work runs in threads. What a handle does is in `handles`, which sessions there are
+in `sessions`.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from sinks.clickhouse.http.errors import StatementError
+from sinks.clickhouse.http.handles import Handle
+from sinks.clickhouse.http.sessions import SessionKey, Sessions
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TOO_MANY_SIMULTANEOUS_QUERIES = 202
+MAX_IDLE_SESSIONS = 256
+KILL_AGAIN_S = 0.2
+"""A kill that comes before its statement has begun does nothing; so it is repeated while the statement runs."""
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One request's exclusive use of one handle, until `release`."""
+
+    handle: Handle
+    executor: ThreadPoolExecutor
+    give_back: Callable[["Lease", bool], None]
+    running: "asyncio.Future[object] | None" = field(default=None, init=False)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work of this handle in a thread. If the caller is cancelled the work goes on: see `release`."""
+        future = asyncio.get_running_loop().run_in_executor(self.executor, lambda: work(*args, **kwargs))
+        self.running = future  # type: ignore[assignment]  # only its end is of interest
+        return await asyncio.shield(future)
+
+    def release(self, *, kill: bool) -> None:
+        """Give the handle back, at once or when its thread has come back from the engine.
+
+        Args:
+            kill: whether what still runs may be killed: reads may, writes run to their end.
+        """
+        self.give_back(self, kill)
+
+
+class HandlePool:
+    """At most `size` requests at once on handles that may write, and `size` on handles that may not, sessions included.
+
+    Args:
+        path: the engine's directory.
+        size: requests of each sort, at least 1.
+        wait_s: how long a request waits for its turn before it is refused, in seconds.
+        kill: ends the statement that runs on the handle of a mark, if one does.
+    """
+
+    def __init__(self, *, path: str, size: int, wait_s: float, kill: Callable[[str], Awaitable[None]]) -> None:
+        self._path = path
+        self._wait_s = wait_s
+        self._kill = kill
+        self._numbers = itertools.count(1)
+        self._free: dict[bool, list[Handle]] = {False: [], True: []}
+        self._turns = {False: asyncio.Semaphore(size), True: asyncio.Semaphore(size)}
+        self._sessions: Sessions[Handle] = Sessions(MAX_IDLE_SESSIONS)
+        self._settling: set[asyncio.Task[None]] = set()
+        self._executor = ThreadPoolExecutor(2 * size + 1, thread_name_prefix="clickhouse-http")
+
+    async def lease(self, *, readonly: bool) -> Lease:
+        """Borrow a handle without history.
+
+        Raises:
+            StatementError: no turn came in time.
+        """
+        await self._take_turn(readonly)
+        free = self._free[readonly]
+        try:
+            handle = free.pop() if free else await self._opened(readonly=readonly, keeps_state=False)
+        except BaseException:
+            self._turns[readonly].release()
+            raise
+        return Lease(handle, self._executor, self._settle(lambda: free.append(handle)))
+
+    async def lease_session(self, key: SessionKey, *, timeout_s: float) -> Lease:
+        """Borrow the handle of a session, which is opened if there is none.
+
+        Raises:
+            StatementError: another request of the same session is running, or no turn came in time.
+        """
+        await self._take_turn(key.readonly)
+        try:
+            now_s = asyncio.get_running_loop().time()
+            await self._close_all(self._sessions.overdue(now_s))
+            session = self._sessions.borrow(key, now_s=now_s, timeout_s=timeout_s)
+            try:
+                handle = session.handle or await self._opened(readonly=key.readonly, keeps_state=True)
+            except BaseException:
+                self._sessions.drop(key)
+                raise
+        except BaseException:
+            self._turns[key.readonly].release()
+            raise
+        session.handle = handle
+
+        def unlock() -> None:
+            session.is_lent = False
+
+        return Lease(handle, self._executor, self._settle(unlock))
+
+    async def close(self) -> None:
+        """Wait for what still runs on given-back handles, then close every handle."""
+        if self._settling:
+            await asyncio.wait(self._settling)
+        await self._close_all([*self._free[False], *self._free[True], *self._sessions.handles()])
+        self._executor.shutdown(wait=True)
+
+    async def _take_turn(self, readonly: bool) -> None:
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._turns[readonly].acquire()
+        except TimeoutError:
+            raise StatementError(
+                f"No connection of the pool became free within {self._wait_s:g} s; retry, or serve with a larger pool",
+                engine_code=TOO_MANY_SIMULTANEOUS_QUERIES,
+                name="TOO_MANY_SIMULTANEOUS_QUERIES",
+            ) from None
+
+    async def _opened(self, *, readonly: bool, keeps_state: bool) -> Handle:
+        mark = f"http-{next(self._numbers)};"
+        return await asyncio.get_running_loop().run_in_executor(
+            self._executor, lambda: Handle(self._path, mark=mark, readonly=readonly, keeps_state=keeps_state)
+        )
+
+    async def _close_all(self, handles: list[Handle]) -> None:
+        for handle in handles:
+            await asyncio.get_running_loop().run_in_executor(self._executor, handle.close)
+
+    def _settle(self, put_back: Callable[[], None]) -> Callable[[Lease, bool], None]:
+        def settle(lease: Lease, kill: bool) -> None:
+            def finish() -> None:
+                put_back()
+                self._turns[lease.handle.readonly].release()
+
+            is_idle = lease.running is None or lease.running.done()
+            if is_idle and not lease.handle.is_open:
+                finish()
+                return
+            task = asyncio.get_running_loop().create_task(self._outlive(lease, kill))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+            task.add_done_callback(lambda _: finish())
+
+        return settle
+
+    async def _outlive(self, lease: Lease, kill: bool) -> None:
+        """The request is gone and left something open: kill it if allowed, wait for its thread, and clear up."""
+        running = lease.running
+        while running is not None and not running.done():
+            if kill:
+                await self._kill(lease.handle.mark)
+            await asyncio.wait({running}, timeout=KILL_AGAIN_S if kill else None)
+        if running is not None and (error := running.exception()) is not None:
+            logger.debug("statement of a client that left ended with %s", type(error).__name__)
+        await asyncio.get_running_loop().run_in_executor(self._executor, lease.handle.abort)

@@ -1,0 +1,172 @@
+"""What kind of statement a client sent, which format it names, and where its data begins.
+
+Reads just enough of ClickHouse's SQL to serve it. Nothing here validates a statement: that is the engine's work.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sinks.clickhouse.http.errors import StatementError
+
+SYNTAX_ERROR = 62
+
+_TOKEN = re.compile(
+    rb"""(?P<blank>\s+|--[^\n]*|\#[!\ ][^\n]*|/\*.*?\*/)
+    |(?P<quoted>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+    |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<mark>[();])
+    |(?P<other>[^A-Za-z_\s'"`();/$\#-]+|.)""",
+    re.DOTALL | re.VERBOSE,
+)
+# ASC and DESC: `ORDER BY format DESC` sorts by a column of that name.
+_FORMAT_NAME = re.compile(rb"\s+(?!(?:ASC|DESC)\b)([A-Za-z][A-Za-z0-9]*)", re.IGNORECASE)
+_LINE_END = re.compile(rb"[ \t]*;?[ \t]*(?:\r?\n)?")
+_LITERAL = re.compile(rb"'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
+
+_READING_WORDS = frozenset({b"SELECT", b"WITH", b"FROM"})
+_SHOWING_WORDS = frozenset({b"SHOW", b"DESCRIBE", b"DESC", b"EXPLAIN", b"EXISTS", b"CHECK"})
+_INLINE_WORDS = frozenset({b"VALUES", b"SELECT", b"WITH", b"FROM"})
+
+
+class Kind(StrEnum):
+    """What a statement does, as far as serving it depends on that."""
+
+    SELECT = "select"
+    """Reads rows: may be streamed, may be killed when its client leaves."""
+    SHOW = "show"
+    """Reads a few rows about the database itself; the engine cannot stream them."""
+    INSERT_DATA = "insert_data"
+    """An INSERT whose rows follow as bytes in some format."""
+    INSERT_INLINE = "insert_inline"
+    """An INSERT whose rows are in the statement: VALUES or SELECT."""
+    KILL = "kill"
+    OTHER = "other"
+    """DDL, SET, SYSTEM and everything else that answers with no rows or few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A statement taken apart.
+
+    `text` is what the engine runs: for `INSERT_DATA` it ends before FORMAT. `bare` is a SELECT without its FORMAT
+    clause. `format` is None where the statement names none. `data` holds the bytes after an INSERT's FORMAT clause.
+    """
+
+    kind: Kind
+    text: bytes
+    bare: bytes
+    format: str | None = None
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    start: int
+    end: int
+    kind: str
+    text: bytes
+    depth: int
+
+    @property
+    def word(self) -> bytes:
+        return self.text.upper() if self.kind == "word" else b""
+
+
+def parse(sql: bytes) -> Statement:
+    """Take a statement apart. `sql` may go on after what is given here, if that is data of an INSERT.
+
+    Raises:
+        StatementError: more than one statement, which ClickHouse's HTTP interface does not take either.
+    """
+    tokens = _tokens(sql)
+    first = next((token for token in tokens if token.kind == "word"), None)
+    word = first.word if first else b""
+    if word == b"INSERT":
+        return _insert(sql, tokens)
+    if word in _READING_WORDS:
+        return _reading(sql, tokens, Kind.SELECT)
+    if word in _SHOWING_WORDS:
+        return _reading(sql, tokens, Kind.SHOW)
+    return _reading(sql, tokens, Kind.KILL if word == b"KILL" else Kind.OTHER)
+
+
+def replace_literals(sql: bytes, replacements: dict[str, str]) -> bytes:
+    """Replace string literals that are a key of `replacements` as a whole; neither side may need escaping."""
+
+    def swap(match: re.Match[bytes]) -> bytes:
+        replacement = replacements.get(match.group(1).decode(errors="replace"))
+        return match.group() if replacement is None else b"'" + replacement.encode() + b"'"
+
+    return _LITERAL.sub(swap, sql)
+
+
+def literals(sql: bytes) -> frozenset[str]:
+    """The string literals of a statement, without their quotes."""
+    return frozenset(match.group(1).decode(errors="replace") for match in _LITERAL.finditer(sql))
+
+
+def _tokens(sql: bytes) -> Iterator[_Token]:
+    depth = 0
+    for match in _TOKEN.finditer(sql):
+        kind, text = match.lastgroup or "other", match.group()
+        if kind == "blank":
+            continue
+        if text == b")":
+            depth -= 1
+        yield _Token(match.start(), match.end(), kind, text, depth)
+        if text == b"(":
+            depth += 1
+
+
+def _insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
+    for token in tokens:
+        if token.depth:
+            continue
+        if token.word == b"FORMAT" and (name := _FORMAT_NAME.match(sql, token.end)):
+            line_end = _LINE_END.match(sql, name.end())
+            return Statement(
+                kind=Kind.INSERT_DATA,
+                text=sql[: token.start],
+                bare=sql[: token.start],
+                format=name.group(1).decode(),
+                data=sql[line_end.end() if line_end else name.end() :],
+            )
+        if token.word in _INLINE_WORDS:
+            return Statement(kind=Kind.INSERT_INLINE, text=sql, bare=sql)
+    return Statement(kind=Kind.INSERT_DATA, text=sql, bare=sql)
+
+
+def _reading(sql: bytes, tokens: Iterator[_Token], kind: Kind) -> Statement:
+    """A statement without data. FORMAT counts only where nothing but SETTINGS follows it: it may also name a column."""
+    clause: re.Match[bytes] | None = None
+    clause_start, has_settings = 0, False
+    for token in tokens:
+        if token.text == b";":
+            _refuse_second(tokens)
+            sql = sql[: token.start]
+            break
+        if clause and token.start < clause.end():
+            continue
+        if clause and not has_settings:
+            has_settings = token.word == b"SETTINGS"
+            clause = clause if has_settings else None
+        if token.depth == 0 and token.word == b"FORMAT" and (name := _FORMAT_NAME.match(sql, token.end)):
+            clause, clause_start, has_settings = name, token.start, False
+        if token.depth == 0 and token.word == b"INSERT" and kind is Kind.SELECT:
+            kind = Kind.INSERT_INLINE
+    if clause is None:
+        return Statement(kind=kind, text=sql, bare=sql)
+    bare = sql[:clause_start] + sql[clause.end() :]
+    return Statement(kind=kind, text=sql, bare=bare, format=clause.group(1).decode())
+
+
+def _refuse_second(rest: Iterator[_Token]) -> None:
+    second = next((token for token in rest if token.text != b";"), None)
+    if second is not None:
+        raise StatementError(
+            f"Multi-statements are not allowed: a second one begins at byte {second.start}; send one per request",
+            engine_code=SYNTAX_ERROR,
+            name="SYNTAX_ERROR",
+        )

@@ -1,0 +1,113 @@
+"""The owner of an embedded engine as a process of its own: uses it directly while it serves it, and prints what it saw.
+
+Run by the tests, because the engine opens once per process. Prints one JSON object.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pyarrow as pa
+
+from sinks.clickhouse.http import EmbeddedServer, Limits, StatementError
+from tests.eventually import eventually
+
+ROWS = 10_000
+ENDLESS = "SELECT count() FROM numbers(1000000000000) WHERE number % 7 = 9"
+
+
+async def observe(path: str) -> dict[str, Any]:
+    server = EmbeddedServer(path, database="account", pool=2, limits=Limits(max_execution_time_s=20))
+    await server.start()
+    try:
+        return {
+            **await _insert_and_query(server),
+            **await _fail_and_go_on(server),
+            **await _serve_while_clients_are_heavy(server),
+            "second_owner": await _second_owner(path),
+        }
+    finally:
+        await server.stop()
+
+
+async def _insert_and_query(server: EmbeddedServer) -> dict[str, Any]:
+    await server.execute(
+        "CREATE TABLE account.t (a UInt64, s LowCardinality(String), at DateTime64(3, 'UTC'), x UInt8 DEFAULT 7)"
+        " ENGINE = MergeTree ORDER BY a"
+    )
+    rows = pa.table(
+        {
+            "a": pa.array(range(ROWS), pa.uint64()),
+            "s": pa.array(["x"] * ROWS).dictionary_encode(),
+            "at": pa.array([1_767_229_323_456] * ROWS, pa.timestamp("ms", "UTC")),
+        }
+    )
+    written = await server.insert_arrow("account.t", rows)
+    chunked = await server.insert_arrow("account.t", pa.concat_tables([rows] * 3))
+    parts = await server.query(
+        "SELECT count() FROM system.parts WHERE table = 't' AND active AND rows = {n:UInt64}",
+        params={"n": str(3 * ROWS)},
+    )
+    ((total, default),) = await server.query("SELECT count(), any(x) FROM account.t")
+    ((at,),) = await server.query("SELECT any(at) FROM account.t")
+    threads = await server.query("SELECT getSetting('max_threads')", settings={"max_threads": "1"})
+    return {
+        "written": [written, chunked],
+        "parts_of_the_chunked_insert": parts[0][0],
+        "total": total,
+        "default": default,
+        "at": str(at),
+        "threads": threads[0][0],
+        "arrow_rows": (await server.query_arrow("SELECT a FROM account.t LIMIT 5")).num_rows,
+        "empty": await server.query("SELECT a FROM account.t WHERE a > 1000000"),
+    }
+
+
+async def _fail_and_go_on(server: EmbeddedServer) -> dict[str, Any]:
+    codes = []
+    for attempt in (
+        server.execute("SELECT * FROM nosuch"),
+        server.query("SELECT number, throwIf(number = 900000, 'boom') FROM numbers(1000000)"),
+        server.insert_arrow("account.nosuch", pa.table({"a": [1]})),
+        server.insert_arrow("account.t", pa.table({"at": ["no time"]})),
+    ):
+        try:
+            await attempt
+        except StatementError as error:
+            codes.append(error.engine_code)
+    after = await server.query("SELECT 1")
+    written = await server.insert_arrow("account.t", pa.table({"a": pa.array([1], pa.uint64())}))
+    return {"codes": codes, "after_failures": [after[0][0], written]}
+
+
+async def _serve_while_clients_are_heavy(server: EmbeddedServer) -> dict[str, Any]:
+    """Clients take every place of the pool; the owner's calls go on, and stopping ends the clients' queries."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as many:
+        heavy = [asyncio.create_task(many.post("/", content=ENDLESS)) for _ in range(4)]
+        running = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT count() FROM numbers(1000%'"
+
+        async def is_pool_used_up() -> bool:
+            return await server.query(running) == [(2,)]
+
+        await eventually(is_pool_used_up, within_s=10)
+        written = await server.insert_arrow("account.t", pa.table({"a": pa.array([1], pa.uint64())}))
+        database = (await many.post("/?readonly=1", content="SELECT currentDatabase()")).text.strip()
+        for task in heavy:
+            task.cancel()
+        await asyncio.gather(*heavy, return_exceptions=True)
+    return {"written_under_load": written, "database": database}
+
+
+async def _second_owner(path: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sinks.clickhouse.http", "--path", path, "--port", "0", stderr=subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    return errors.decode().strip().splitlines()[-1] if process.returncode else "started"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(observe(sys.argv[1]))))
