@@ -1,0 +1,52 @@
+"""The cluster that benchmarks run on: every process real, the engine free of cost, tracing and recorder running."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from pipeline.client import Client
+from pipeline.local.cluster import LocalCluster
+from tests.bench.arrivals import Ask
+
+CONFIG: Final = Path(__file__).with_name("millrace.toml")
+MODEL: Final = "bench"
+TOKENS: Final = 16
+MESSAGES: Final = [{"role": "user", "content": "x" * 200}]
+
+
+@asynccontextmanager
+async def bench_cluster(*flags: str) -> AsyncIterator[LocalCluster]:
+    """A cluster in a temporary folder, ended with the block."""
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        cluster = LocalCluster(folder=Path(folder), config=CONFIG, flags=flags)
+        try:
+            await asyncio.to_thread(cluster.start)
+            yield cluster
+        finally:
+            await asyncio.to_thread(cluster.stop)
+
+
+def pids(cluster: LocalCluster) -> dict[str, int]:
+    """Process ids by part: broker, processor, worker, recorder, and this program as the client."""
+    assert cluster.broker.child is not None
+    parts = {name.partition("-")[0]: child.pid for name, child in cluster.children.items()}
+    return {"broker": cluster.broker.child.pid, **parts, "client": os.getpid()}
+
+
+def streamed(client: Client, latency_class: str = "interactive") -> Ask:
+    """A request of 16 streamed tokens through the SDK."""
+
+    async def ask(on_first_token: Callable[[], None]) -> int:
+        tokens = 0
+        stream = client.stream(model=MODEL, messages=MESSAGES, max_tokens=TOKENS, latency_class=latency_class)
+        async for delta in stream:
+            if not tokens:
+                on_first_token()
+            tokens += len(delta.token_ids)
+        return tokens
+
+    return ask
