@@ -8,7 +8,6 @@ in it.
 
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from topics.errors import PipelineError
@@ -115,10 +114,13 @@ class Terminal(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
 
 class Completed(Terminal, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="completed"):
-    """Answered. `body` is the whole OpenAI response where the request did not stream."""
+    """Answered. `body` is the whole OpenAI response where the request did not stream.
+
+    A writer may give it as `msgspec.Raw`; a reader gets the parsed object (msgspec cannot decode `Raw | None`).
+    """
 
     finish_reason: FinishReason
-    body: msgspec.Raw | None = None
+    body: Any = None
 
 
 class Failed(Terminal, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="failed"):

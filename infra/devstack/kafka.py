@@ -94,7 +94,7 @@ class KafkaBroker:
         self._ports.release()
 
     def _format(self, jars: Path) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = _cluster_id()
         tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", str(self._config))
         command = [str(java()), *format_flags(log_config=_LOG_CONFIG), "-cp", f"{jars}/*", *tool]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -116,6 +116,13 @@ class KafkaBroker:
     def _answers(self) -> bool:
         # The cheap question first: a client that finds nobody logs an error.
         return is_listening(self.port) and in_own_loop(_names_a_broker(self.bootstrap))
+
+
+def _cluster_id() -> str:
+    """22 characters of URL-safe base64; none begins with a hyphen, which would read as an option."""
+    while (drawn := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return drawn
 
 
 def in_own_loop(work: Coroutine[Any, Any, T]) -> T:

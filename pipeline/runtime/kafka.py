@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from pipeline.runtime.producers import Producer
 from pipeline.settings import KafkaSettings
 from topics.codec import MAX_RECORD_BYTES
 from topics.errors import SettingsError
@@ -27,6 +28,9 @@ FETCH_WAIT_MS: Final = 50
 def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 0, **options: Any) -> AIOKafkaProducer:
     """An idempotent producer, not started. Must be made inside a running event loop.
 
+    Its records fail only when the broker refuses them, never for the length of an outage; its `stop` gives up after
+    5 s when no broker takes what is left.
+
     Args:
         settings: where the broker is and how to be let in.
         client_id: shows in the broker's logs and quotas.
@@ -35,14 +39,13 @@ def producer(settings: KafkaSettings, *, client_id: str, linger_ms: int = 0, **o
     """
     defaults: dict[str, Any] = {
         "acks": "all",
-        "enable_idempotence": True,
         "linger_ms": linger_ms,
         "max_batch_size": BATCH_BYTES,
         "max_request_size": MAX_RECORD_BYTES,
         "request_timeout_ms": 40_000,
         "retry_backoff_ms": 50,
     }
-    return AIOKafkaProducer(client_id=client_id, **{**_connection(settings), **defaults, **options})
+    return Producer(client_id=client_id, **{**_connection(settings), **defaults, **options})
 
 
 def consumer(

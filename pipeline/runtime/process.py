@@ -13,26 +13,39 @@ from typing import Final
 
 import uvloop
 
+from pipeline.runtime.logs import SeldomRepeated
+
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 READY_FILE: Final = "MILLRACE_READY_FILE"
-"""Environment variable: a file that the process makes when it is ready to serve, for supervisors and probes."""
+"""Environment variable: a file that is there while the process serves, for supervisors and probes."""
+
+LIBRARIES: Final = ("aiokafka", "faust", "mode", "asyncio", "kafka")
 
 Main = Callable[[asyncio.Event], Awaitable[int]]
 
 
 def run(main: Main, *, log_level: str = "INFO") -> int:
-    """Run `main(stop)` to its end and return its exit code. `stop` is set by the first SIGTERM or SIGINT."""
+    """Run `main(stop)` to its end and return its exit code.
+
+    The first SIGTERM or SIGINT sets `stop`; a second one ends the process at once with status 128 + signal.
+    """
     configure_logging(log_level)
     faulthandler.enable()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_supervised(main))
+    _withdraw_ready()  # a file of a former run must not speak for this one
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_supervised(main))
+    finally:
+        _withdraw_ready()
 
 
 def configure_logging(level: str) -> None:
-    """Log lines to stderr; libraries only where they warn."""
+    """Log lines to stderr; libraries only where they warn, and the same warning seldom."""
     logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr, force=True)
-    for library in ("aiokafka", "faust", "mode", "asyncio", "kafka"):
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(SeldomRepeated(*LIBRARIES))
+    for library in LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
@@ -48,6 +61,12 @@ def announce_ready() -> None:
     named = os.environ.get(READY_FILE)
     if named:
         Path(named).write_text(f"{os.getpid()}\n")
+
+
+def _withdraw_ready() -> None:
+    named = os.environ.get(READY_FILE)
+    if named:
+        Path(named).unlink(missing_ok=True)
 
 
 async def _supervised(main: Main) -> int:

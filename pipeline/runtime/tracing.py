@@ -2,31 +2,40 @@
 
 Rows are part of the durability chain. Each `add` returns a mark; when `delivered` has reached it, the broker has
 acknowledged the row, and what depends on it may be acknowledged too. While the broker does not take them, rows pile up
-to a bound and then `wait_room` holds whoever asks.
+to a bound and then `wait_room` holds whoever asks. Only a row that no column or no message can hold is given up, with
+an error in the log: it would hold up all others for ever.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
+from pipeline.runtime.logs import Seldom
+from pipeline.runtime.packing import halves, pack
+from pipeline.runtime.producers import is_identity_lost, renew_identity
 from topics import names
 from topics.headers import TABLE
-from topics.trace import Row, TraceBuffer, TraceMessage
+from topics.trace import BatchRow, Row, TraceMessage
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 0.1
 """How long a row waits for company. One message of 500 rows costs the recorder an eighth of 500 messages."""
 MAX_PENDING: Final = 50_000
+CHUNK_ROWS: Final = 2000
+"""Rows that are encoded at once: 3 ms of the event loop. A backlog of an outage is shipped in such pieces."""
 RETRY_S: Final = 0.5
+STOP_WITHIN_S: Final = 5.0
 
 
 class TraceShipper:
-    """Ships rows in the background.
+    """Ships rows in the background. To be used from one event loop.
 
     Args:
         producer: idempotent, started, for nothing but the trace: bulk must not hold up tokens.
@@ -37,16 +46,22 @@ class TraceShipper:
         self._producer = producer
         self._key = process.encode()
         self._topic = topic
-        self._buffer = TraceBuffer()
+        self._rows: deque[Row] = deque()
         self._added = 0
-        self._changed = asyncio.Condition()
+        self._has_rows = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._trouble = Seldom()
         self._task: asyncio.Task[None] | None = None
         self.delivered = 0
         """Highest mark that the broker has acknowledged, with all before it."""
+        self.given_up = 0
+        """Rows that could not be written in any way."""
 
     def add(self, row: Row) -> int:
         """Keep a row for shipping and return its mark. Never blocks; ask `wait_room` where rows are made in bulk."""
-        self._buffer.add(row)
+        self._rows.append(row)
+        self._has_rows.set()
         self._added += 1
         return self._added
 
@@ -57,58 +72,130 @@ class TraceShipper:
 
     async def start(self) -> None:
         """Ship in the background from now on."""
-        self._task = asyncio.create_task(self._run(), name="trace shipper")
+        # The first array that pyarrow makes imports what it can find, for up to a second: not while the process serves.
+        await asyncio.to_thread(pack, [_ANY_ROW])
+        self._task = self._begin()
 
-    async def stop(self) -> None:
-        """Ship what is left and stop. The producer is the caller's to stop."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
-        await self._ship()
+    async def stop(self, *, within_s: float = STOP_WITHIN_S) -> None:
+        """Ship what is left and stop, in `within_s` seconds at most. The producer is the caller's to stop. Idempotent.
+
+        Nothing may be added afterwards. Rows that the broker did not take by then stay undelivered: what waits for
+        them is not acknowledged either, and is done again by whoever comes next.
+        """
+        self._stopping.set()
+        self._has_rows.set()
+        task = self._task = self._task or self._begin()
+        await asyncio.wait([task], timeout=within_s)
+        if not task.done():
+            logger.warning("%s trace rows stay undelivered after %g s", self._added - self.delivered, within_s)
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
     async def wait_delivered(self, mark: int) -> None:
         """Return when every row up to `mark` is acknowledged."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.delivered >= mark)
+        await self._until(lambda: self.delivered >= mark)
 
     async def wait_room(self) -> None:
         """Return when fewer than `MAX_PENDING` rows wait for the broker."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._added - self.delivered < MAX_PENDING)
+        await self._until(lambda: self._added - self.delivered < MAX_PENDING)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            await self._progress.wait()
+
+    def _begin(self) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self._run(), name="trace shipper")
+        task.add_done_callback(_report_fault)
+        return task
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL_S)
-            if self._buffer.pending:
-                await self._shielded_ship()
+        while self._rows or not self._stopping.is_set():
+            await self._has_rows.wait()
+            if len(self._rows) < CHUNK_ROWS:
+                await self._wait_for_company()
+            await self._ship(self._take())
 
-    async def _shielded_ship(self) -> None:
-        """A shipment that was begun is finished, also when the shipper is told to stop in the middle of it."""
-        shipment = asyncio.ensure_future(self._ship())
-        try:
-            await asyncio.shield(shipment)
-        except asyncio.CancelledError:
-            await shipment
-            raise
+    async def _wait_for_company(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), INTERVAL_S)
 
-    async def _ship(self) -> None:
-        mark = self._added
-        for message in self._buffer.drain():
-            await self._send(message)
-        async with self._changed:
-            self.delivered = mark
-            self._changed.notify_all()
+    def _take(self) -> list[Row]:
+        rows = [self._rows.popleft() for _ in range(min(CHUNK_ROWS, len(self._rows)))]
+        if not self._rows and not self._stopping.is_set():
+            self._has_rows.clear()
+        return rows
 
-    async def _send(self, message: TraceMessage) -> None:
-        """Send until the broker has it: a row that was added is delivered or the process dies first."""
-        headers = [(TABLE, message.table.encode())]
-        while True:
+    async def _ship(self, rows: list[Row]) -> None:
+        packed = pack(rows)
+        if packed.unfit:
+            self._give_up(packed.unfit, packed.reason)
+        messages = await self._send(packed.messages)
+        while messages:
+            await asyncio.sleep(RETRY_S)
+            messages = await self._send(messages)
+        self._trouble.reset()
+        self.delivered += len(rows)
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def _send(self, messages: list[TraceMessage]) -> list[TraceMessage]:
+        """Hand all to the producer in order, then wait for the broker; returns what has to be sent again."""
+        sent: list[tuple[TraceMessage, asyncio.Future[object]]] = []
+        again: list[TraceMessage] = []
+        for message in messages:
+            headers = [(TABLE, message.table.encode())]
             try:
-                await self._producer.send_and_wait(self._topic, message.value, key=self._key, headers=headers)
+                future = await self._producer.send(self._topic, message.value, key=self._key, headers=headers)
             except KafkaError as error:
-                logger.warning("trace of %s rows not taken: %r; trying again", message.rows, error)
-                await asyncio.sleep(RETRY_S)
+                again += self._after(error, message)
             else:
-                return
+                sent.append((message, future))
+        for message, future in sent:
+            try:
+                await future
+            except KafkaError as error:
+                again += self._after(error, message)
+        return again
+
+    def _after(self, error: KafkaError, message: TraceMessage) -> list[TraceMessage]:
+        """What to send in place of a message that was refused. An outage refuses nothing: the producer keeps trying."""
+        if isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+            if message.rows == 1:
+                self._give_up(1, f"{message.table}: {len(message.value)} bytes are too large for {self._topic}")
+            return halves(message)
+        if is_identity_lost(error):
+            renew_identity(self._producer)
+        if (held_back := self._trouble.due(asyncio.get_running_loop().time())) is not None:
+            logger.error(
+                "trace not taken by %s: %r; %s rows wait, trying again every %g s (%s more such errors before)",
+                self._topic,
+                error,
+                self._added - self.delivered,
+                RETRY_S,
+                held_back,
+            )
+        return [message]
+
+    def _give_up(self, rows: int, reason: str) -> None:
+        self.given_up += rows
+        logger.error("%s trace rows cannot be written and are given up: %s", rows, reason)
+
+
+def _report_fault(task: "asyncio.Task[None]") -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.critical("the trace is no longer shipped, and nothing more is acknowledged", exc_info=error)
+
+
+_ANY_ROW: Final = BatchRow(
+    batch_id="",
+    formed_ts=0,
+    model="",
+    deployment="",
+    latency_class="",
+    worker="",
+    processor="",
+    size=0,
+    size_limit=0,
+)

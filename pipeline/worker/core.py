@@ -1,0 +1,262 @@
+"""The worker's decisions: what is begun, published, handed back and acknowledged, and when.
+
+Events in, effects out, times as arguments: microseconds since the epoch by the worker's clock. Slots say what may be
+begun (`slot`), attempts what is published (`attempts`), quarantine who runs after the engine died (`quarantine`); this
+module leads each dispatch through them to exactly one acknowledged end. It knows no broker and no event loop.
+"""
+
+from collections.abc import Callable, Iterable
+
+from pipeline.engines.protocol import Output
+from pipeline.worker.cancels import EarlyCancels, Place
+from pipeline.worker.clock import BrokerClock
+from pipeline.worker.effects import Acknowledge, Effect, Fatal
+from pipeline.worker.jobs import Ending, Job, Jobs, Phase
+from pipeline.worker.lifecycle import Lifecycle
+from pipeline.worker.rows import Identity
+from pipeline.worker.slot import SlotOwner, Taken
+from pipeline.worker.telling import Headers, Teller
+from topics.dispatches import Cancel, Dispatch
+from topics.errors import PipelineError
+from topics.fleet import Finished
+
+
+class WorkerCore:
+    """Everything that a worker has taken, and what becomes of it.
+
+    Args:
+        identity: who this worker is.
+        new_id: makes names of attempts: random, unique, short.
+        return_partitions: of the topic of returned work.
+    """
+
+    def __init__(self, identity: Identity, *, new_id: Callable[[], str], return_partitions: int) -> None:
+        self.clock = BrokerClock()
+        self._teller = Teller(identity, return_partitions=return_partitions)
+        self._life = Lifecycle(self._teller, new_id=new_id)
+        self._letters: dict[str, tuple[SlotOwner, int]] = {}
+        self._early = EarlyCancels()
+
+    # What the worker holds
+
+    @property
+    def jobs(self) -> Jobs:
+        """Dispatches at hand."""
+        return self._life.jobs
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever a heartbeat would say something else."""
+        return self._life.changes
+
+    @property
+    def waiting(self) -> int:
+        """Dispatches that have not been given to the engine."""
+        return len(self._life.waiting) + len(self._life.quarantine)
+
+    @property
+    def wake_at_us(self) -> int | None:
+        """When to call `on_wake` at the latest; None while nothing is due."""
+        due_ms = self._life.deadlines.next_ms
+        return None if due_ms is None else (due_ms + self.clock.difference_ms) * 1000
+
+    def take_finished(self) -> list[Finished]:
+        """Requests that ended since the call before."""
+        finished, self._life.finished = self._life.finished, []
+        return finished
+
+    # Events: the slots
+
+    def on_taken(self, slot: SlotOwner, taken: Iterable[Taken], now_us: int) -> list[Effect]:
+        """Records of a slot that are to be worked on, in log order."""
+        for record in taken:
+            self.clock.observe(record.at_ms, now_us // 1000)
+            if isinstance(record.record, Dispatch):
+                self._take(Job(record, record.record, slot), now_us)
+            else:
+                self._cancel(record.record, record, slot, now_us)
+        return self._done()
+
+    def on_unreadable(
+        self,
+        slot: SlotOwner,
+        *,
+        offset: int,
+        key: bytes | None,
+        value: bytes,
+        headers: Headers,
+        error: PipelineError,
+    ) -> list[Effect]:
+        """A record of a slot that cannot be worked on: it goes to the dead letters and is acknowledged after that."""
+        ref = f"letter/{slot.partition}/{offset}"
+        self._letters[ref] = (slot, offset)
+        self._life.effects.append(
+            self._teller.letter(
+                ref,
+                partition=slot.partition,
+                offset=offset,
+                key=key or b"",
+                value=value,
+                headers=headers,
+                error=error,
+            )
+        )
+        return self._done()
+
+    def on_lost(self, slot: SlotOwner, now_us: int) -> list[Effect]:
+        """The slot belongs to somebody else: nothing more is published for its requests."""
+        slot.lose()
+        self._early.forget(slot.partition)
+        for job in self._life.jobs:
+            if job.slot is slot:
+                self._life.lose(job)
+        self._life.begin_waiting(now_us)
+        return self._done()
+
+    def on_committed(self, now_us: int, *, is_held: bool = False) -> list[Effect]:
+        """Commits went through: a slot that could not begin more may be able to now. `is_held`: the trace is too far
+        behind, nothing more may begin.
+        """
+        self._life.is_held = is_held
+        self._life.begin_waiting(now_us)
+        return self._done()
+
+    # Events: the engine
+
+    def on_engine_ready(self, now_us: int) -> list[Effect]:
+        """The engine takes sequences from now on."""
+        self._life.engine_is_ready = True
+        self._life.changes += 1
+        self._life.effects.append(self._teller.worker_ready(now_us))
+        self._life.begin_waiting(now_us)
+        return self._done()
+
+    def on_engine_dead(self, now_us: int) -> list[Effect]:
+        """The engine is gone, and with it all sequences that it had."""
+        self._life.engine_is_ready = False
+        was_alone = len(self._life.running) == 1
+        running, self._life.running = self._life.running, {}
+        for job in running.values():
+            self._life.after_death(job, was_alone, now_us)
+        return self._done()
+
+    def on_outputs(self, outputs: list[Output], now_us: int) -> list[Effect]:
+        """One engine step's outputs."""
+        running = self._life.running
+        for output in outputs:
+            job = running.get(output.key)
+            if job is None or job.attempt is None:
+                continue
+            record = job.attempt.on_output(output, now_us)
+            if record is not None and job.ending is not Ending.LOST and job.ending is not Ending.UNDELIVERED:
+                self._life.effects.append(self._teller.answer(job, record))
+            if output.is_last:
+                self._life.end(job, output, now_us)
+        if self._life.quarantine.is_open and self._life.quarantine.advance():
+            self._life.begin_waiting(now_us)
+        return self._done()
+
+    # Events: the broker
+
+    def on_delivered(self, refs: Iterable[str], now_us: int) -> list[Effect]:
+        """The last records of these refs are acknowledged by the broker, with all before them."""
+        for ref in refs:
+            letter = self._letters.pop(ref, None)
+            if letter is not None:
+                self._life.effects.append(Acknowledge(*letter))
+                continue
+            job = self._life.publishing.pop(ref, None)
+            if job is not None:
+                job.unsettled -= 1
+                if job.unsettled == 0:
+                    self._life.settle(job)
+        return self._done()
+
+    def on_undelivered(self, refs: Iterable[str], now_us: int) -> list[Effect]:
+        """A record of each of these refs was refused: their attempts end, unacknowledged, and are made again."""
+        for ref in refs:
+            if ref in self._letters:
+                self._life.effects.append(Fatal(f"dead letter {ref} was refused"))
+            elif ref in self._life.running:
+                self._life.abort(self._life.running[ref], Ending.UNDELIVERED)
+            elif ref in self._life.publishing:
+                self._life.refused(ref, self._life.publishing.pop(ref), now_us)
+        return self._done()
+
+    # Events: time and the operator
+
+    def on_wake(self, now_us: int) -> list[Effect]:
+        """Time has passed: deadlines."""
+        for serial in self._life.deadlines.due(self.clock.broker_ms(now_us // 1000)):
+            job = self._life.jobs.at(serial)
+            if job is not None:
+                self._life.end_early(job, Ending.EXPIRED, now_us)
+        return self._done()
+
+    def on_tick(self, slots: dict[int, SlotOwner], now_us: int) -> list[Effect]:
+        """About once a second: cancellations that have waited long enough."""
+        for place in self._early.expire(now_us / 1e6):
+            self._life.effects.extend(Acknowledge(*at) for at in _known(slots, [place]))
+        return self._done()
+
+    def on_drain(self) -> list[Effect]:
+        """Begin nothing more: what waits is handed back, what runs goes on."""
+        self._life.is_draining = True
+        self._life.changes += 1
+        for job in self._life.jobs:
+            if job.phase is Phase.WAITING:
+                self._life.hand_back(job)
+        return self._done()
+
+    def on_grace_over(self) -> list[Effect]:
+        """Hand back what still runs."""
+        for job in list(self._life.running.values()):
+            if job.ending is None:
+                self._life.abort(job, Ending.RETURNED)
+        return self._done()
+
+    def slot_event(self, kind: str, slot: SlotOwner, now_us: int, reason: str = "") -> list[Effect]:
+        """`slot.owned` or `slot.lost`, for the account."""
+        self._life.changes += 1
+        running = len(self._life.running)
+        self._life.effects.append(
+            self._teller.slot_event(
+                kind, partition=slot.partition, term=slot.term, now_us=now_us, running=running, reason=reason
+            )
+        )
+        return self._done()
+
+    # Taking
+
+    def _take(self, job: Job, now_us: int) -> None:
+        self._life.jobs.add(job)
+        self._life.changes += 1
+        was_cancelled, places = self._early.take(job.dispatch)
+        job.acknowledges.extend(_known({job.slot.partition: job.slot}, places))
+        if was_cancelled:
+            self._life.end_early(job, Ending.CANCELLED, now_us)
+        elif job.dispatch.deadline_at_ms <= self.clock.broker_ms(now_us // 1000):
+            self._life.end_early(job, Ending.EXPIRED, now_us)
+        elif self._life.is_draining:
+            self._life.hand_back(job)
+        else:
+            self._life.deadlines.add(job.serial, job.dispatch.deadline_at_ms)
+            self._life.begin_or_wait(job, now_us)
+
+    def _cancel(self, cancel: Cancel, taken: Taken, slot: SlotOwner, now_us: int) -> None:
+        meant = self._life.jobs.meant_by(cancel)
+        if not meant:
+            displaced = self._early.keep(cancel, partition=slot.partition, offset=taken.offset, now_s=now_us / 1e6)
+            self._life.effects.extend(Acknowledge(*at) for at in _known({slot.partition: slot}, displaced))
+            return
+        meant[-1].acknowledges.append((slot, taken.offset))
+        for job in meant:
+            self._life.end_early(job, Ending.CANCELLED, now_us)
+
+    def _done(self) -> list[Effect]:
+        effects, self._life.effects = self._life.effects, []
+        return effects
+
+
+def _known(slots: dict[int, SlotOwner], places: Iterable[Place]) -> list[tuple[SlotOwner, int]]:
+    return [(slots[place.partition], place.offset) for place in places if place.partition in slots]

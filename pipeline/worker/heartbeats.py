@@ -1,0 +1,121 @@
+"""What a worker says about itself, and when: on change, at most every 10 ms, and at least every 200 ms."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from pipeline.engines.protocol import Load, StepCounts
+from pipeline.worker.rows import Identity
+from topics.fleet import (
+    HEARTBEAT_INTERVAL_S,
+    Credits,
+    EngineKind,
+    Finished,
+    Heartbeat,
+    Limits,
+    Slot,
+    Steps,
+    WorkerState,
+)
+
+COALESCE_S: Final = 0.01
+NO_LOAD: Final = Load(running=0, waiting=0, credits=Credits(free_sequences=0, free_kv_tokens=0))
+NO_STEPS: Final = StepCounts()
+NO_LIMITS: Final = Limits(max_sequences=0, max_kv_tokens=0, max_batch_tokens=0, max_context_tokens=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """The worker at this moment. `waiting` are dispatches that the engine has not been given."""
+
+    state: WorkerState
+    load: Load = NO_LOAD
+    limits: Limits = NO_LIMITS
+    waiting: int = 0
+    slots: list[Slot] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    steps: StepCounts = NO_STEPS
+
+
+class Heart:
+    """Numbers heartbeats and knows when the next one is due. Seconds are of a monotonic clock."""
+
+    def __init__(self, identity: Identity, *, engine: EngineKind) -> None:
+        self._id = identity
+        self._engine: EngineKind = engine
+        self._seq = 0
+        self._last_s = float("-inf")
+
+    def due_at_s(self, *, has_changed: bool) -> float:
+        """When the next heartbeat goes out."""
+        return self._last_s + (COALESCE_S if has_changed else HEARTBEAT_INTERVAL_S)
+
+    def beat(self, condition: Condition, *, now_s: float, at_ms: int) -> Heartbeat:
+        """The next heartbeat. Only a ready worker offers room, less what waits in front of its engine."""
+        interval_us = round((now_s - self._last_s) * 1e6) if self._seq else 0
+        self._seq += 1
+        self._last_s = now_s
+        load, steps = condition.load, condition.steps
+        return Heartbeat(
+            worker=self._id.worker,
+            run=self._id.run,
+            seq=self._seq,
+            at_ms=at_ms,
+            model=self._id.model,
+            deployment=self._id.deployment,
+            engine=self._engine,
+            state=condition.state,
+            running=load.running,
+            waiting=load.waiting + condition.waiting,
+            slots=condition.slots,
+            credits=_credits(condition),
+            limits=condition.limits,
+            finished=condition.finished,
+            steps=Steps(
+                interval_us=interval_us,
+                steps=steps.steps,
+                busy_us=steps.busy_us,
+                prefill_tokens=steps.prefill_tokens,
+                decode_tokens=steps.decode_tokens,
+            ),
+        )
+
+
+class StepSum:
+    """Step counts of several heartbeats, for one row about every second."""
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = now_s
+        self._sum = NO_STEPS
+
+    def add(self, counts: StepCounts, now_s: float) -> tuple[StepCounts, int] | None:
+        """Add counts: the sum and its interval in microseconds when a second is over."""
+        self._sum = _plus(self._sum, counts)
+        elapsed_s = now_s - self._since_s
+        if elapsed_s < 1:
+            return None
+        total, self._sum = self._sum, NO_STEPS
+        self._since_s = now_s
+        return total, round(elapsed_s * 1e6)
+
+
+def _credits(condition: Condition) -> Credits:
+    if condition.state != "ready":
+        return NO_LOAD.credits
+    offered = condition.load.credits
+    return Credits(
+        free_sequences=max(offered.free_sequences - condition.waiting, 0),
+        free_kv_tokens=offered.free_kv_tokens,
+        prefill_backlog_tokens=offered.prefill_backlog_tokens,
+    )
+
+
+def _plus(a: StepCounts, b: StepCounts) -> StepCounts:
+    return StepCounts(
+        steps=a.steps + b.steps,
+        busy_us=a.busy_us + b.busy_us,
+        prefill_tokens=a.prefill_tokens + b.prefill_tokens,
+        decode_tokens=a.decode_tokens + b.decode_tokens,
+        running_max=max(a.running_max, b.running_max),
+        waiting_max=max(a.waiting_max, b.waiting_max),
+        kv_usage_ratio=b.kv_usage_ratio,
+    )

@@ -1,0 +1,124 @@
+"""Dispatches at hand: what a worker has taken from its slots and not finished."""
+
+import itertools
+from collections.abc import Iterator
+from enum import StrEnum
+
+from pipeline.worker.attempts import Attempt
+from pipeline.worker.slot import SlotOwner, Taken
+from topics import names
+from topics.dispatches import Cancel, Dispatch
+from topics.headers import trace_context, trace_id
+
+
+class Phase(StrEnum):
+    """How far a dispatch is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    DONE = "done"
+
+
+class Ending(StrEnum):
+    """Why an attempt is being ended before its engine has finished; the label of the outcome in its row."""
+
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    RETURNED = "returned"
+    LOST = "lost"
+    UNDELIVERED = "undelivered"
+    ENGINE_DEAD = "engine_dead"
+
+
+class Job:
+    """One dispatch and its present attempt."""
+
+    __slots__ = (
+        "acknowledges",
+        "attempt",
+        "deaths",
+        "dispatch",
+        "ending",
+        "headers",
+        "may_have_started",
+        "phase",
+        "reply_key",
+        "runs",
+        "serial",
+        "slot",
+        "taken",
+        "tokens_at_death",
+        "trace_id",
+        "unsettled",
+    )
+
+    def __init__(self, taken: Taken, dispatch: Dispatch, slot: SlotOwner) -> None:
+        self.taken = taken
+        self.dispatch = dispatch
+        self.slot = slot
+        self.may_have_started = taken.may_have_started
+        self.reply_key = dispatch.id.encode()
+        self.headers = tuple(trace_context(taken.headers)) if taken.headers else ()
+        self.trace_id = trace_id(taken.headers)
+        self.serial = 0
+        """Names it among all jobs of the process; set when it is added to `Jobs`."""
+        self.attempt: Attempt | None = None
+        self.phase = Phase.WAITING
+        self.ending: Ending | None = None
+        self.runs = 0
+        """Attempts begun in this process."""
+        self.deaths = 0
+        """Engines that died while it ran."""
+        self.tokens_at_death = 0
+        self.unsettled = 0
+        """Records that must be acknowledged by the broker before the dispatch is."""
+        self.acknowledges: list[tuple[SlotOwner, int]] = [(slot, taken.offset)]
+        """Records that are finished together with it: itself, and cancellations of it."""
+
+    @property
+    def address(self) -> str:
+        """`topic/partition/offset` of the dispatch."""
+        topic = names.dispatch_topic(self.dispatch.deployment)
+        return names.origin_of(topic, self.taken.partition, self.taken.offset)
+
+
+class Jobs:
+    """All dispatches at hand, by serial number and by request."""
+
+    def __init__(self) -> None:
+        self._serials = itertools.count(1)
+        self._by_serial: dict[int, Job] = {}
+        self._by_request: dict[tuple[str, str], list[Job]] = {}
+
+    def add(self, job: Job) -> None:
+        job.serial = next(self._serials)
+        self._by_serial[job.serial] = job
+        self._by_request.setdefault((job.dispatch.tenant, job.dispatch.id), []).append(job)
+
+    def remove(self, job: Job) -> None:
+        """Forget it. Idempotent."""
+        job.phase = Phase.DONE
+        if self._by_serial.pop(job.serial, None) is None:
+            return
+        request = (job.dispatch.tenant, job.dispatch.id)
+        others = [other for other in self._by_request[request] if other is not job]
+        if others:
+            self._by_request[request] = others
+        else:
+            del self._by_request[request]
+
+    def at(self, serial: int) -> Job | None:
+        """The one with a serial number, if it is still at hand."""
+        return self._by_serial.get(serial)
+
+    def meant_by(self, cancel: Cancel) -> list[Job]:
+        """Those that a cancellation asks to end: of the same tenant and id, and of its origin if it names one."""
+        found = self._by_request.get((cancel.tenant, cancel.id), ())
+        return [job for job in found if cancel.origin in (None, job.dispatch.origin)]
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._by_serial.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_serial)

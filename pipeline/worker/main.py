@@ -1,0 +1,187 @@
+"""The worker process: composition root. Connects, loads the engine, joins the group, works, drains, leaves.
+
+It runs in the engine's environment too: neither Faust nor chDB is imported.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.engines.protocol import Engine
+from pipeline.runtime import kafka
+from pipeline.runtime.process import announce_ready, settle_memory
+from pipeline.runtime.tracing import TraceShipper
+from pipeline.settings import Deployment, KafkaSettings, Settings, SimulatedDeployment
+from pipeline.worker.core import WorkerCore
+from pipeline.worker.rows import Identity, Rows
+from pipeline.worker.shell import Clients, Worker
+from pipeline.worker.supervisor import EngineSupervisor
+from topics import names
+from topics.errors import EngineDead, SettingsError, TransportError
+from topics.fleet import EngineKind
+
+logger = logging.getLogger(__name__)
+
+GRACE_S: Final = 20.0
+LEAVE_S: Final = 5.0
+
+
+async def main(
+    settings: Settings,
+    deployment: str,
+    stop: asyncio.Event,
+    *,
+    worker_id: str | None = None,
+    grace_s: float = GRACE_S,
+) -> int:
+    """Work until told to stop.
+
+    Args:
+        settings: resolved.
+        deployment: which one of them, `model@version`.
+        stop: set to drain and end.
+        worker_id: name in heartbeats and in the account; made up if none is given.
+        grace_s: how long running requests may take to finish after `stop`; the rest is handed back.
+
+    Returns:
+        Exit code: 0 after a drain, 1 when it could not go on.
+
+    Raises:
+        SettingsError: the settings have no such deployment.
+    """
+    if deployment not in settings.deployments:
+        known = ", ".join(sorted(settings.deployments)) or "none"
+        raise SettingsError(f"deployment {deployment!r} is not configured; there are: {known}")
+    identity = Identity(
+        worker=worker_id or f"worker-{secrets.token_hex(4)}", run=secrets.token_hex(8), deployment=deployment
+    )
+    try:
+        async with _connected(settings.kafka, identity) as (clients, shipper):
+            worker = await _worker(identity, settings.deployments[deployment], clients)
+            await _work(worker, stop, shipper=shipper, grace_s=grace_s)
+    except (EngineDead, TransportError) as error:
+        logger.error("worker %s cannot go on: %s", identity.worker, error.message)
+        return 1
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _connected(settings: KafkaSettings, identity: Identity) -> AsyncIterator[tuple[Clients, TraceShipper]]:
+    """All connections; what is left of the trace is shipped at the end."""
+    client_id = f"millrace-worker-{identity.worker}"
+    group = f"millrace.{identity.deployment.replace('@', '.')}"
+    answers = kafka.producer(settings, client_id=f"{client_id}-answers")
+    signals = kafka.producer(settings, client_id=f"{client_id}-signals")
+    trace = kafka.producer(settings, client_id=f"{client_id}-trace")
+    consumer = kafka.consumer(settings, group=group, client_id=client_id)
+    shipper = TraceShipper(trace, process=identity.run)
+    async with contextlib.AsyncExitStack() as stack:
+        for client in (answers, signals, trace, consumer, shipper):
+            stack.push_async_callback(client.stop)
+            await client.start()
+        await _check_topics(answers, identity)
+        yield Clients(consumer=consumer, answers=answers, signals=signals, trace=shipper), shipper
+
+
+async def _check_topics(producer: AIOKafkaProducer, identity: Identity) -> None:
+    """Fail early and with a name, instead of at the first record for a topic that is missing."""
+    wanted = (
+        names.dispatch_topic(identity.deployment),
+        names.workers_topic(identity.model),
+        names.returns_topic(identity.model),
+        names.DEAD_LETTERS,
+        names.TRACE,
+    )
+    present = await producer.client.fetch_all_metadata()
+    missing = [topic for topic in wanted if not present.partitions_for_topic(topic)]
+    if missing:
+        raise TransportError(f"topics are missing: {', '.join(missing)}; make them with `millrace topics create`")
+
+
+async def _worker(identity: Identity, deployment: Deployment, clients: Clients) -> Worker:
+    returns = await clients.answers.partitions_for(names.returns_topic(identity.model))
+    core = WorkerCore(identity, new_id=lambda: secrets.token_hex(6), return_partitions=len(returns))
+    worker = Worker(identity, clients=clients, engine=_kind(deployment), core=core, rows=Rows(identity))
+    worker.supervisor = EngineSupervisor(
+        _maker(deployment),
+        deliver=worker.deliver,
+        on_ready=worker.on_engine_ready,
+        on_dead=worker.on_engine_dead,
+        now_s=time.monotonic,
+    )
+    return worker
+
+
+def _kind(deployment: Deployment) -> EngineKind:
+    return "simulated" if isinstance(deployment, SimulatedDeployment) else "vllm"
+
+
+def _maker(deployment: Deployment) -> Callable[[int], Engine]:
+    """Makes engines of the deployment; its library is loaded by the first one."""
+    if isinstance(deployment, SimulatedDeployment):
+        from pipeline.engines.simulated import SimulatedEngine
+
+        return lambda life: SimulatedEngine(deployment, life=life)
+    from pipeline.engines.vllm.engine import VllmEngine
+
+    return lambda _: VllmEngine(deployment)
+
+
+async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, grace_s: float) -> None:
+    """Everything between the connections: load, join, work, drain."""
+    assert worker.supervisor is not None
+    stopping = asyncio.ensure_future(stop.wait())
+    tasks = [_task(worker, "pulse", worker.pulse.run()), _task(worker, "publisher", worker.publisher.run())]
+    tasks.append(_task(worker, "supervisor", worker.supervisor.run()))
+    try:
+        await _first(asyncio.ensure_future(worker.is_ready.wait()), stopping, worker.failure)
+        if not stop.is_set():
+            intake = _task(worker, "intake", worker.intake.run())
+            committer = _task(worker, "committer", worker.committer.run(worker.group))
+            tasks += [intake, committer]
+            settle_memory()
+            announce_ready()
+            logger.info("ready")
+            await _first(stopping, worker.failure)
+            await worker.drain(grace_s)
+            await _cancel(intake, committer)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(shipper.wait_delivered(shipper.mark), LEAVE_S)
+            await worker.committer.commit(worker.group)
+        worker.state = "stopped"
+        await worker.pulse.beat()
+    finally:
+        stopping.cancel()
+        await _cancel(*tasks)
+
+
+def _task(worker: Worker, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """A part that has to run as long as the worker does."""
+    task = asyncio.create_task(work, name=name)
+
+    def on_done(done: "asyncio.Task[None]") -> None:
+        if not done.cancelled() and not worker.failure.done():
+            error = done.exception() or TransportError(f"{name} ended by itself")
+            worker.failure.set_exception(error)
+
+    task.add_done_callback(on_done)
+    return task
+
+
+async def _first(*waits: "asyncio.Future[Any]") -> None:
+    """Return when one of them is done, and raise if that one failed."""
+    done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in done:
+        wait.result()
+
+
+async def _cancel(*tasks: "asyncio.Task[None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,141 @@
+"""Rows of the account that a worker writes: one per attempt, and what happened to it and to its slots."""
+
+from dataclasses import dataclass
+
+from pipeline.engines.protocol import StepCounts
+from pipeline.worker.attempts import Attempt
+from topics import names
+from topics.errors import PipelineError
+from topics.responses import Completed, outcome_of
+from topics.trace import EventRow, RequestRow, StepRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this worker is. `run` names this start of it."""
+
+    worker: str
+    run: str
+    deployment: str
+
+    @property
+    def model(self) -> str:
+        """What clients call the deployment."""
+        return names.model_of(self.deployment)
+
+
+class Rows:
+    """Makes rows for one worker."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._id = identity
+
+    def request(
+        self, attempt: Attempt, *, trace_id: bytes, outcome: str, reason: str = "", error: PipelineError | None = None
+    ) -> RequestRow:
+        """The row of an attempt that has ended; it is final if it wrote the terminal record."""
+        dispatch, usage, terminal = attempt.dispatch, attempt.usage, attempt.terminal
+        stations = dispatch.stations
+        produced = stations.produced_at_us
+        topic, partition, offset = names.split_origin(dispatch.origin)
+        return RequestRow(
+            request_id=dispatch.id,
+            lane_topic=topic,
+            lane_partition=partition,
+            lane_offset=offset,
+            attempt=attempt.name,
+            final=int(terminal is not None),
+            hop=dispatch.hop,
+            mode=attempt.mode,
+            trace_id=trace_id,
+            tenant=dispatch.tenant,
+            latency_class=dispatch.latency_class,
+            model=dispatch.model,
+            deployment=dispatch.deployment,
+            worker=self._id.worker,
+            batch_id=dispatch.batch.id,
+            batch_size=dispatch.batch.size,
+            produced_ts=produced,
+            admitted_us=_after(produced, stations.admitted_at_us),
+            batched_us=_after(produced, stations.batched_at_us),
+            dispatched_us=_after(produced, stations.dispatched_at_us),
+            started_us=_after(produced, attempt.started_us),
+            first_us=_after(produced, attempt.first_us),
+            last_us=_after(produced, attempt.last_us),
+            finished_us=_after(produced, attempt.finished_us),
+            deadline_us=_after(produced, dispatch.deadline_at_ms * 1000),
+            tokens_in=usage.prompt_tokens if usage else 0,
+            tokens_cached=usage.cached_tokens if usage else 0,
+            tokens_out=attempt.tokens,
+            chunks=attempt.chunks,
+            outcome=outcome_of(terminal) if terminal else outcome,
+            finish_reason=terminal.finish_reason if isinstance(terminal, Completed) else "",
+            error_code=terminal.error.code if terminal and terminal.error else error.code if error else "",
+            reason=reason or dispatch.reason,
+            gpu_ns=attempt.gpu_ns,
+        )
+
+    def attempt_event(self, kind: str, attempt: Attempt, *, trace_id: bytes, now_us: int, reason: str = "") -> EventRow:
+        """`attempt.started` or `request.finished`."""
+        dispatch, usage, terminal = attempt.dispatch, attempt.usage, attempt.terminal
+        return EventRow(
+            ts=now_us,
+            kind=kind,
+            component="worker",
+            process=self._id.run,
+            trace_id=trace_id,
+            request_id=dispatch.id,
+            origin=dispatch.origin,
+            attempt=attempt.name,
+            tenant=dispatch.tenant,
+            latency_class=dispatch.latency_class,
+            model=dispatch.model,
+            deployment=dispatch.deployment,
+            worker=self._id.worker,
+            batch_id=dispatch.batch.id,
+            batch_size=dispatch.batch.size,
+            tokens_in=usage.prompt_tokens if usage else 0,
+            tokens_out=attempt.tokens,
+            duration_us=max(now_us - attempt.started_us, 0),
+            outcome=outcome_of(terminal) if terminal else "",
+            error_code=terminal.error.code if terminal and terminal.error else "",
+            reason=reason or attempt.mode,
+        )
+
+    def event(self, kind: str, *, now_us: int, reason: str = "", detail: str = "", running: int = 0) -> EventRow:
+        """Something that happened to the worker or one of its slots."""
+        return EventRow(
+            ts=now_us,
+            kind=kind,
+            component="worker",
+            process=self._id.run,
+            model=self._id.model,
+            deployment=self._id.deployment,
+            worker=self._id.worker,
+            running=running,
+            reason=reason,
+            detail=detail,
+        )
+
+    def steps(self, counts: StepCounts, *, gpus: int, interval_us: int, now_us: int) -> StepRow:
+        """The engine's work over the last `interval_us`."""
+        return StepRow(
+            ts=now_us,
+            worker=self._id.worker,
+            model=self._id.model,
+            deployment=self._id.deployment,
+            gpus=gpus,
+            interval_us=interval_us,
+            steps=counts.steps,
+            busy_us=counts.busy_us,
+            prefill_tokens=counts.prefill_tokens,
+            decode_tokens=counts.decode_tokens,
+            running_max=counts.running_max,
+            waiting_max=counts.waiting_max,
+            kv_usage_ratio=counts.kv_usage_ratio,
+        )
+
+
+def _after(produced_us: int, at_us: int) -> int:
+    """Microseconds after the request was produced: at least 1 for a station that was reached, else 0."""
+    return max(at_us - produced_us, 1) if at_us else 0

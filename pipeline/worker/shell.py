@@ -1,0 +1,256 @@
+"""One worker at work: takes events to the core and carries out what it wants done. It decides nothing itself."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from pipeline.engines.protocol import Output, StepCounts
+from pipeline.worker.commits import Committer, TraceSink
+from pipeline.worker.core import WorkerCore
+from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Send, Submit
+from pipeline.worker.group import Group
+from pipeline.worker.heartbeats import NO_LIMITS, NO_LOAD, NO_STEPS, Condition, Heart
+from pipeline.worker.intake import Intake, Record, SlotEvents
+from pipeline.worker.publisher import Publisher
+from pipeline.worker.pulse import Pulse
+from pipeline.worker.rows import Identity, Rows
+from pipeline.worker.slot import SlotOwner, Taken
+from pipeline.worker.supervisor import EngineSupervisor
+from topics import names
+from topics.dispatches import Owner
+from topics.errors import PipelineError, TransportError
+from topics.fleet import EngineKind, WorkerState
+
+logger = logging.getLogger(__name__)
+
+ABORT_S: Final = 5.0
+"""How long an engine may take to end aborted sequences when the grace period is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """Started connections, each for one kind of traffic: bulk must not hold up tokens, nor tokens heartbeats."""
+
+    consumer: AIOKafkaConsumer
+    answers: AIOKafkaProducer
+    signals: AIOKafkaProducer
+    trace: TraceSink
+
+
+class Worker:
+    """Wires the parts of one worker and runs them.
+
+    Args:
+        identity: who it is.
+        clients: connections, which the caller starts and stops.
+        engine: which kind `supervisor`, set by the caller, starts.
+        core: decides.
+        rows: makes rows that the core does not.
+    """
+
+    def __init__(
+        self, identity: Identity, *, clients: Clients, engine: EngineKind, core: WorkerCore, rows: Rows
+    ) -> None:
+        topic = names.dispatch_topic(identity.deployment)
+        self.core = core
+        self.slots: dict[int, SlotOwner] = {}
+        self.state: WorkerState = "loading"
+        self.is_ready = asyncio.Event()
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets an exception when the worker cannot go on."""
+        self.group = Group(clients.consumer, topic=topic)
+        self.committer = Committer(self.slots, trace=clients.trace, after=self._on_committed)
+        self.publisher = Publisher(
+            clients.answers, on_delivered=self._on_delivered, on_undelivered=self._on_undelivered
+        )
+        self.pulse = Pulse(
+            clients.signals,
+            topic=names.workers_topic(identity.model),
+            worker=identity.worker,
+            heart=Heart(identity, engine=engine),
+            patient=self,
+        )
+        self.intake = Intake(
+            clients.consumer,
+            self.group,
+            self.slots,
+            topic=topic,
+            markers=clients.signals,
+            answers=clients.answers,
+            owner=Owner(worker=identity.worker, run=identity.run),
+            events=SlotEvents(
+                on_taken=self._on_taken,
+                on_unreadable=self._on_unreadable,
+                on_owned=self._on_owned,
+                on_lost=self._on_lost,
+                on_fatal=self._on_fatal,
+            ),
+        )
+        self.supervisor: EngineSupervisor | None = None
+        self._trace = clients.trace
+        self._rows = rows
+        self._idle = asyncio.Event()
+        self._wake: asyncio.TimerHandle | None = None
+        self._tick_at_s = 0.0
+
+    # What heartbeats say
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever a heartbeat would say something else."""
+        return self.core.changes
+
+    def condition(self) -> Condition:
+        """The worker at this moment, and what happened since the call before."""
+        engine = self.supervisor.engine if self.supervisor is not None else None
+        return Condition(
+            state=self.state,
+            load=engine.load() if engine is not None else NO_LOAD,
+            limits=engine.limits if engine is not None else NO_LIMITS,
+            waiting=self.core.waiting,
+            slots=[slot.heartbeat for slot in self.slots.values() if slot.is_owned],
+            finished=self.core.take_finished(),
+            steps=engine.take_steps() if engine is not None else NO_STEPS,
+        )
+
+    def on_steps(self, counts: StepCounts, interval_us: int) -> None:
+        """Engine steps of about a second, for the account."""
+        engine = self.supervisor.engine if self.supervisor is not None else None
+        gpus = engine.gpus if engine is not None else 1
+        self._trace.add(self._rows.steps(counts, gpus=gpus, interval_us=interval_us, now_us=_now_us()))
+
+    # The engine
+
+    def deliver(self, outputs: list[Output]) -> None:
+        """One engine step's outputs."""
+        self._perform(self.core.on_outputs(outputs, _now_us()))
+
+    def on_engine_ready(self) -> None:
+        """An engine takes sequences."""
+        if self.state == "loading":
+            self.state = "ready"
+        self.is_ready.set()
+        self._perform(self.core.on_engine_ready(_now_us()))
+
+    def on_engine_dead(self) -> None:
+        """The engine is gone."""
+        if self.state == "ready":
+            self.state = "loading"
+        self._perform(self.core.on_engine_dead(_now_us()))
+
+    # The end
+
+    async def drain(self, grace_s: float) -> None:
+        """Begin nothing more, finish what runs within the grace period and hand back the rest."""
+        self.state = "draining"
+        self._perform(self.core.on_drain())
+        if not await self._is_idle_within(grace_s):
+            self._perform(self.core.on_grace_over())
+            await self._is_idle_within(ABORT_S)
+        logger.info("drained; %s dispatches are left to a successor", len(self.core.jobs))
+
+    async def _is_idle_within(self, timeout_s: float) -> bool:
+        if len(self.core.jobs):
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), timeout_s)
+        return not len(self.core.jobs)
+
+    # Events
+
+    def _on_taken(self, slot: SlotOwner, taken: Sequence[Taken]) -> None:
+        self._perform(self.core.on_taken(slot, taken, _now_us()))
+
+    def _on_unreadable(self, slot: SlotOwner, record: Record, error: PipelineError) -> None:
+        logger.warning("record %s/%s goes to the dead letters: %s", slot.partition, record.offset, error.code)
+        self._perform(
+            self.core.on_unreadable(
+                slot,
+                offset=record.offset,
+                key=record.key,
+                value=record.value or b"",
+                headers=tuple(record.headers),
+                error=error,
+            )
+        )
+
+    def _on_owned(self, slot: SlotOwner) -> None:
+        self._perform(self.core.slot_event("slot.owned", slot, _now_us()))
+
+    def _on_lost(self, slot: SlotOwner, reason: str) -> None:
+        now_us = _now_us()
+        self._perform(self.core.slot_event("slot.lost", slot, now_us, reason))
+        self._perform(self.core.on_lost(slot, now_us))
+
+    def _on_delivered(self, refs: list[str]) -> None:
+        self._perform(self.core.on_delivered(refs, _now_us()))
+
+    def _on_undelivered(self, refs: list[str]) -> None:
+        self._perform(self.core.on_undelivered(refs, _now_us()))
+
+    def _on_committed(self, is_held: bool) -> None:
+        now_us = _now_us()
+        self._perform(self.core.on_committed(now_us, is_held=is_held))
+        if now_us / 1e6 >= self._tick_at_s:
+            self._tick_at_s = now_us / 1e6 + 1
+            self._perform(self.core.on_tick(self.slots, now_us))
+
+    def _on_wake(self) -> None:
+        self._wake = None
+        self._perform(self.core.on_wake(_now_us()))
+
+    def _on_fatal(self, error: BaseException) -> None:
+        if not self.failure.done():
+            self.failure.set_exception(error)
+
+    # Effects
+
+    def _perform(self, effects: list[Effect]) -> None:
+        publisher, engine = self.publisher, self.supervisor.engine if self.supervisor is not None else None
+        has_sends = False
+        for effect in effects:
+            if isinstance(effect, Send):
+                publisher.add(effect)
+                has_sends = True
+            elif isinstance(effect, AddRow):
+                self._trace.add(effect.row)
+            elif isinstance(effect, Acknowledge):
+                self.committer.acknowledge(effect.slot, effect.offset)
+            elif isinstance(effect, Fatal):
+                self._on_fatal(TransportError(effect.reason))
+            elif engine is not None:
+                self._to_engine(effect)
+        if has_sends:
+            publisher.wake()
+        self._after()
+
+    def _to_engine(self, effect: Submit | Abort) -> None:
+        assert self.supervisor is not None and self.supervisor.engine is not None
+        if isinstance(effect, Submit):
+            self.supervisor.engine.submit(effect.request)
+        else:
+            self.supervisor.engine.abort(effect.key)
+
+    def _after(self) -> None:
+        self.pulse.wake()
+        if not len(self.core.jobs):
+            self._idle.set()
+        wake_at_us = self.core.wake_at_us
+        if wake_at_us is None:
+            return
+        loop = asyncio.get_running_loop()
+        at_s = loop.time() + max(wake_at_us - _now_us(), 0) / 1e6
+        if self._wake is None or at_s < self._wake.when() - 0.001:
+            if self._wake is not None:
+                self._wake.cancel()
+            self._wake = loop.call_at(at_s, self._on_wake)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,119 @@
+"""What a worker tells others, as effects: answers, work handed back, dead letters, rows of the account.
+
+It decides nothing; `pipeline.worker.core` says what is told when.
+"""
+
+from pipeline.worker.attempts import Attempt
+from pipeline.worker.effects import AddRow, Send
+from pipeline.worker.jobs import Job
+from pipeline.worker.rows import Identity, Rows
+from topics import names
+from topics.codec import encode
+from topics.dispatches import Return
+from topics.errors import PipelineError
+from topics.fleet import Finished
+from topics.headers import dead_letter
+from topics.responses import Response, TerminalRecord, outcome_of
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Teller:
+    """Makes the effects that leave one worker.
+
+    Args:
+        identity: who tells.
+        return_partitions: of the topic of returned work.
+    """
+
+    def __init__(self, identity: Identity, *, return_partitions: int) -> None:
+        self._id = identity
+        self._rows = Rows(identity)
+        self._return_partitions = return_partitions
+
+    def answer(self, job: Job, record: Response, *, headers: Headers = (), is_last: bool = False) -> Send:
+        """A record of the job's present attempt, to where its sender reads."""
+        reply = job.dispatch.reply
+        assert job.attempt is not None
+        return Send(reply.topic, reply.partition, job.reply_key, encode(record), job.attempt.name, is_last, headers)
+
+    def returned(self, job: Job, ref: str) -> Send:
+        """The dispatch, handed back to the processor of its lane."""
+        _, lane_partition, _ = names.split_origin(job.dispatch.origin)
+        record = Return(
+            dispatch=job.dispatch, dispatched_at_ms=job.taken.at_ms, worker=self._id.worker, reason="drained"
+        )
+        topic = names.returns_topic(self._id.model)
+        partition = lane_partition % self._return_partitions
+        return Send(topic, partition, job.reply_key, encode(record), ref, True, job.headers)
+
+    def letter(
+        self,
+        ref: str,
+        *,
+        partition: int,
+        offset: int,
+        key: bytes,
+        value: bytes,
+        headers: Headers,
+        error: PipelineError,
+    ) -> Send:
+        """A record of a slot for the dead letters, with the reason."""
+        why = dead_letter(
+            headers,
+            topic=names.dispatch_topic(self._id.deployment),
+            partition=partition,
+            offset=offset,
+            stage="worker",
+            code=error.code,
+            message=error.message,
+        )
+        return Send(names.DEAD_LETTERS, 0, key, value, ref, True, tuple(why))
+
+    def dead_job(self, job: Job, ref: str, error: PipelineError) -> Send:
+        """A dispatch for the dead letters, with the reason."""
+        return self.letter(
+            ref,
+            partition=job.taken.partition,
+            offset=job.taken.offset,
+            key=job.reply_key,
+            value=encode(job.dispatch),
+            headers=job.taken.headers,
+            error=error,
+        )
+
+    def began(self, job: Job, attempt: Attempt, now_us: int) -> AddRow:
+        """`attempt.started`."""
+        return AddRow(self._rows.attempt_event("attempt.started", attempt, trace_id=job.trace_id, now_us=now_us))
+
+    def ended(self, job: Job, attempt: Attempt) -> tuple[AddRow, AddRow]:
+        """The rows of a request whose terminal record is in the log."""
+        row = self._rows.request(attempt, trace_id=job.trace_id, outcome="")
+        event = self._rows.attempt_event("request.finished", attempt, trace_id=job.trace_id, now_us=attempt.finished_us)
+        return AddRow(row), AddRow(event)
+
+    def given_up(self, job: Job, attempt: Attempt, outcome: str) -> AddRow:
+        """The row of an attempt that ended without a terminal record."""
+        return AddRow(self._rows.request(attempt, trace_id=job.trace_id, outcome=outcome, reason=outcome))
+
+    def slot_event(self, kind: str, *, partition: int, term: int, now_us: int, running: int, reason: str) -> AddRow:
+        """`slot.owned` or `slot.lost`."""
+        detail = names.origin_of(names.dispatch_topic(self._id.deployment), partition, max(term, 0))
+        return AddRow(self._rows.event(kind, now_us=now_us, reason=reason, detail=detail, running=running))
+
+    def worker_ready(self, now_us: int) -> AddRow:
+        """`worker.ready`."""
+        return AddRow(self._rows.event("worker.ready", now_us=now_us))
+
+
+def finished(job: Job, attempt: Attempt, terminal: TerminalRecord) -> Finished:
+    """The request as heartbeats tell it: what a latency model learns from."""
+    usage = attempt.usage
+    return Finished(
+        origin=job.dispatch.origin,
+        batch_id=job.dispatch.batch.id,
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=attempt.tokens,
+        service_us=max(attempt.finished_us - attempt.started_us, 0),
+        outcome=outcome_of(terminal),
+    )
