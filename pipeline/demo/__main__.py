@@ -8,19 +8,18 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from infra.devstack.home import CHECKOUT
 from infra.devstack.processes import ChildError
 from pipeline.client import Client
-from pipeline.demo.account import Answer, count_when_even, query
+from pipeline.demo.account import count_when_even, query
 from pipeline.demo.chats import ask_aloud, chat_burst
 from pipeline.demo.prompts import read_prompts
+from pipeline.demo.views import answer_view, latency_view
 from pipeline.local.cluster import LocalCluster
 from pipeline.settings import Settings
 from sinks.clickhouse.queries import load_queries
@@ -29,7 +28,12 @@ DEMO = CHECKOUT / "infra" / "demo"
 CONFIGS = {"vllm": DEMO / "millrace.toml", "simulated": DEMO / "simulated.toml"}
 MODEL = "smollm2"
 QUESTION = "What is the capital of France?"
-QUERIES = ("latency_by_class_and_station", "batch_sizes", "tokens_and_engine_seconds_by_tenant")
+TABLES = {
+    "batch_sizes": ("latency_class", "reason", "batches", "requests", "mean_size", "largest", "wait_p95_ms"),
+    "engine_batches": ("steps_run", "mean_batch", "largest_batch", "most_waiting", "busy_s", "step_ms"),
+    "tokens_and_engine_seconds_by_tenant": ("tenant", "requests", "prompt_tokens", "completion_tokens", "engine_s"),
+}
+"""Named queries that are shown, and which of their columns."""
 
 
 def main() -> int:
@@ -77,6 +81,7 @@ async def _story(console: Console, settings: Settings) -> bool:
         console.rule("a burst", align="left")
         with Live(console=console, auto_refresh=False) as live:
             await chat_burst(clients, model=MODEL, prompts=prompts, live=live)
+        console.print()
     return await _account(console, settings)
 
 
@@ -84,27 +89,16 @@ async def _account(console: Console, settings: Settings) -> bool:
     console.rule("the account, from ClickHouse", align="left")
     count = await count_when_even(settings)
     queries = load_queries()
-    for name in QUERIES:
-        named = queries[name]
-        console.print(_table(named.title, await query(settings, named.sql)))
+    latency = await query(settings, queries["latency_by_class_and_station"].sql)
+    console.print(latency_view(latency), "")
+    for name, columns in TABLES.items():
+        answer = await query(settings, queries[name].sql)
+        console.print(answer_view(queries[name].title, answer, columns), "")
     sign = "=" if count.is_even else "≠"
     console.print(
         f"[bold]{count.produced} requests produced {sign} {count.terminal} terminal records {sign} {count.rows} rows[/]"
     )
     return count.is_even
-
-
-def _table(title: str, answer: Answer) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in answer.columns:
-        table.add_column(str(column))
-    for row in answer.rows:
-        table.add_row(*(_cell(value) for value in row))
-    return table
-
-
-def _cell(value: Any) -> str:
-    return f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from pipeline.cli.views.table import columns, table
+
 
 @dataclass(slots=True)
 class LaneCounts:
@@ -48,13 +50,11 @@ class Board:
 
     def table(self, elapsed_s: float) -> Table:
         """The table at a moment, `elapsed_s` seconds after the first request."""
-        table = Table(title=f"60 chats, three classes, three tenants · {elapsed_s:4.1f} s", title_justify="left")
-        table.add_column("lane")
-        for column in ("queued", "running", "done", "other", "tokens/s", "first token, median"):
-            table.add_column(column, justify="right")
+        view = table(f"60 chats, three classes, three tenants · {elapsed_s:4.1f} s")
+        columns(view, left=["lane"], right=["queued", "running", "done", "other", "tokens/s", "median TTFT"])
         for name, lane in self.lanes.items():
-            table.add_row(name, *_cells(lane, elapsed_s))
-        return table
+            view.add_row(name, *_cells(lane, elapsed_s))
+        return view
 
 
 def _cells(lane: LaneCounts, elapsed_s: float) -> list[str]:

@@ -29,7 +29,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def bursty_arrivals(count: int, *, seed: int = SEED) -> Iterator[float]:
-    """`count` arrival times in seconds from 0, not decreasing: Poisson, four seconds busy and four seconds calm in turn.
+    """`count` arrival times in seconds from 0, not decreasing: Poisson, four seconds busy and four calm in turn.
 
     Source: a two-state Markov-modulated Poisson process with fixed sojourn times; the rates are the module's constants.
     """

@@ -170,6 +170,7 @@ class LocalCluster:
     def _state(self) -> state.ClusterState:
         return state.ClusterState(
             pid=os.getpid(),
+            started_s=state.began_at(os.getpid()) or 0.0,
             config=str(self.config),
             kafka=self.broker.bootstrap,
             clickhouse=self.settings.clickhouse.http_url,

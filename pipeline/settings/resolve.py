@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline.settings.checks import check, without_password
 from pipeline.settings.model import (
     DEFAULT_CLASSES,
     ClassSettings,
@@ -28,10 +28,12 @@ from pipeline.settings.model import (
     TopicSettings,
     VllmDeployment,
 )
-from topics import names
 from topics.errors import SettingsError
 
 SECRET_FIELDS: Final = frozenset({"password", "ssl_password"})
+_PART: Final = re.compile(r'"([^"]+)"|([^."\s]+)')
+_KEY: Final = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*")
+_SLO: Final = ({"ttft_ms", "tpot_ms"}, {"e2e_ms"})
 _ENVIRONMENT: Final = {
     "MILLRACE_KAFKA": "kafka.brokers",
     "MILLRACE_KAFKA_PASSWORD": "kafka.password",
@@ -64,20 +66,25 @@ def load(
             raise SettingsError(f"--set {flag!r} has no '='; write section.key=value")
         _put(tree, key.strip(), _value(value.strip()))
     settings = _convert(tree)
-    _check(settings)
+    check(settings)
     return settings
 
 
 def masked(settings: Settings) -> dict[str, Any]:
     """The settings as plain values with secrets replaced, to be shown and logged."""
-    tree: dict[str, Any] = msgspec.to_builtins(settings)
-    return {name: _mask(section) for name, section in tree.items()}
+    return {name: _mask(section) for name, section in msgspec.to_builtins(settings).items()}
 
 
 def _mask(section: Any) -> Any:
     if not isinstance(section, dict):
         return section
-    return {k: "***" if k in SECRET_FIELDS and v else _mask(v) for k, v in section.items()}
+    return {name: _mask_value(name, value) for name, value in section.items()}
+
+
+def _mask_value(name: str, value: Any) -> Any:
+    if name in SECRET_FIELDS and value:
+        return "***"
+    return without_password(value) if name == "url" else _mask(value)
 
 
 def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -93,10 +100,10 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"cannot read settings {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings {path} are not valid TOML: {error}") from error
 
 
@@ -104,12 +111,16 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = _split_key(key)
     for section in sections:
         tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{key} cannot be set: {section} is a single value and has no parts")
     tree[last] = value
 
 
 def _split_key(key: str) -> list[str]:
-    """`a."b.c".d` in its parts; quotes keep the dots of a deployment's name together."""
-    return [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|([^."]+)', key)]
+    """`a."b.c".d` in its parts; quotes keep the dots of a name together."""
+    if not _KEY.fullmatch(key):
+        raise SettingsError(f"{key!r} is no key; write section.key, and quote a part that has dots")
+    return [quoted or plain for quoted, plain in _PART.findall(key)]
 
 
 def _value(text: str) -> Any:
@@ -120,58 +131,50 @@ def _value(text: str) -> Any:
 
 
 def _convert(tree: dict[str, Any]) -> Settings:
-    classes = tree.get("classes", {})
-    defaults = msgspec.to_builtins(DEFAULT_CLASSES)
-    tree["classes"] = {**defaults, **{k: {**defaults.get(k, {}), **v} for k, v in classes.items()}}
     try:
-        return msgspec.convert(tree, Settings)
+        return msgspec.convert({**tree, "classes": _classes(tree.get("classes", {}))}, Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(str(error))) from error
+
+
+def _classes(changes: Any) -> Any:
+    """The default classes with the changes in them; a class that is given the other kind of SLO loses its own."""
+    if not isinstance(changes, dict):
+        return changes
+    classes: dict[str, Any] = msgspec.to_builtins(DEFAULT_CLASSES)
+    for name, change in changes.items():
+        default = classes.get(name)
+        classes[name] = change if default is None or not isinstance(change, dict) else _changed(default, change)
+    return classes
+
+
+def _changed(default: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    streamed, whole = _SLO
+    is_replaced = bool(change.keys() & streamed) != bool(change.keys() & whole)
+    dropped = (whole if change.keys() & streamed else streamed) if is_replaced else set()
+    return {key: value for key, value in default.items() if key not in dropped} | change
 
 
 def _explain(message: str) -> str:
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if unknown is None:
         return f"settings: {message}"
-    near = difflib.get_close_matches(unknown[1], sorted(_known_keys()), n=1)
+    section = re.search(r"at `\$\.(\w+)", message)
+    near = difflib.get_close_matches(unknown[1], _known_keys(section[1] if section else ""), n=1)
     return f"settings: {message}" + (f"; did you mean `{near[0]}`?" if near else "")
 
 
-def _known_keys() -> set[str]:
-    sections = (
-        Settings,
-        KafkaSettings,
-        ClickHouseSettings,
-        ClassSettings,
-        VllmDeployment,
-        SimulatedDeployment,
-        ModelSettings,
-        TenantSettings,
-        TopicSettings,
-    )
-    return {field.encode_name for section in sections for field in msgspec.structs.fields(section)}
+def _known_keys(section: str) -> list[str]:
+    return sorted({field.encode_name for part in _PARTS.get(section, ()) for field in msgspec.structs.fields(part)})
 
 
-def _check(settings: Settings) -> None:
-    """Names fit together. Raises SettingsError naming the first that does not."""
-    for word in (*settings.models, *settings.classes, *settings.topics.pools):
-        if not names.is_name(word):
-            raise SettingsError(f"{word!r} is no name: use lower-case letters, digits and single hyphens")
-    for name in settings.deployments:
-        if not names.is_name(names.model_of(name)) or not names.is_name(names.version_of(name)):
-            raise SettingsError(f"deployment {name!r} is not of the form model@version, e.g. smollm2@v1")
-    for name, model in settings.models.items():
-        _check_model(settings, name, model)
-    url = urlsplit(settings.clickhouse.url)
-    if not settings.clickhouse.is_embedded and url.scheme not in ("http", "https"):
-        raise SettingsError(f"clickhouse.url {settings.clickhouse.url!r} is neither 'embedded' nor an http(s) URL")
-
-
-def _check_model(settings: Settings, name: str, model: ModelSettings) -> None:
-    if model.stable not in settings.deployments:
-        known = ", ".join(sorted(settings.deployments)) or "none"
-        raise SettingsError(f"models.{name}.stable is {model.stable!r}, which is no deployment; there are: {known}")
-    for latency_class in model.classes:
-        if latency_class not in settings.classes:
-            known = ", ".join(sorted(settings.classes))
-            raise SettingsError(f"models.{name}.classes has {latency_class!r}, which is no class; there are: {known}")
+_PARTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
+    "": (Settings,),
+    "classes": (ClassSettings,),
+    "clickhouse": (ClickHouseSettings,),
+    "deployments": (VllmDeployment, SimulatedDeployment),
+    "kafka": (KafkaSettings,),
+    "models": (ModelSettings,),
+    "tenants": (TenantSettings,),
+    "topics": (TopicSettings,),
+}

@@ -1,0 +1,1 @@
+"""What commands draw: values in, rich renderables out. Nothing here talks to a broker or decides."""

@@ -1,0 +1,172 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline.cli.account import Answer
+from pipeline.cli.snapshot import ClickHouseStatus, Fleet, LaneStatus, Snapshot
+from pipeline.cli.views.cluster import cluster_view
+from pipeline.cli.views.sql import answer_table, answer_view, cell, queries_table
+from pipeline.cli.views.status import clickhouse_line, ranges, status_view
+from pipeline.cli.views.table import duration
+from pipeline.cli.views.topics import catalogue_table, findings_table, made_table
+from pipeline.local.state import ClusterState
+from pipeline.runtime.topics import Finding
+from sinks.clickhouse.queries import load_queries
+from tests.unit.cli.builders import a_heartbeat
+from tests.unit.cli.rendering import rendered
+from topics.catalogue import Topic
+
+TOPIC = Topic(name="inference.responses", key="request id", value="Started", partitions=4, retention_ms=3_600_000)
+ACCOUNT = ClickHouseStatus(url="http://c:8123", version="26.5", recorder_lag=0)
+
+
+def a_snapshot(**fields: Any) -> Snapshot:
+    fleet = Fleet()
+    fleet.feed(a_heartbeat("quick"), at_ms=9_900)
+    fleet.feed(a_heartbeat("silent"), at_ms=5_000)
+    lanes = (
+        LaneStatus(model="tiny", latency_class="interactive", arrived=1200, arrivals_per_s=4.25, lag=0),
+        LaneStatus(model="tiny", latency_class="bulk", arrived=50_000, arrivals_per_s=0, lag=12_345),
+    )
+    defaults: dict[str, Any] = {"lanes": lanes, "workers": fleet.workers(now_ms=10_000), "clickhouse": ACCOUNT}
+    return Snapshot(kafka="k:9092", **{**defaults, **fields})
+
+
+def test_status_shows_lanes_workers_and_what_stands_behind() -> None:
+    said = rendered(status_view(a_snapshot()))
+
+    rows = [line.split() for line in said.splitlines()]
+    assert ["tiny", "interactive", "4.2", "0", "1,200"] in rows
+    assert ["bulk", "0.0", "12,345", "50,000"] in rows
+    assert ["quick", "tiny@v1", "simulated", "ready", "0-1", "3", "1", "13/16", "75%", "100", "ms"] in rows
+    assert ["silent", "tiny@v1", "simulated", "stale", "0-1", "3", "1", "13/16", "75%", "5.0", "s"] in rows
+    assert "✓ ClickHouse  http://c:8123  26.5  recorder has caught up" in said
+
+
+def test_status_of_an_empty_cluster_says_so() -> None:
+    said = rendered(status_view(a_snapshot(lanes=(), workers=(), missing_topics=("t",))))
+
+    assert "no lanes: the settings have no models" in said
+    assert "no workers: none has sent a heartbeat in the last 10 s" in said
+    assert "✗ topics missing: t; millrace topics create" in said
+
+
+def test_status_fits_100_columns() -> None:
+    assert max(map(len, rendered(status_view(a_snapshot()), columns=100).splitlines())) <= 100
+
+
+def test_clickhouse_that_does_not_answer_says_why() -> None:
+    said = rendered(clickhouse_line(ClickHouseStatus(url="http://c:8123", problem="connection refused")))
+
+    assert said == "✗ ClickHouse  http://c:8123  connection refused"
+
+
+def test_a_recorder_that_is_behind_says_how_much() -> None:
+    assert "recorder is 1,500 messages behind" in rendered(
+        clickhouse_line(ClickHouseStatus(url="u", version="1", recorder_lag=1500))
+    )
+
+
+@pytest.mark.parametrize(("numbers", "text"), [((), ""), ((3,), "3"), ((0, 1, 2), "0-2"), ((0, 2, 3, 7), "0 2-3 7")])
+def test_runs_of_slots_are_drawn_together(numbers: tuple[int, ...], text: str) -> None:
+    assert ranges(numbers) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.012, "12 ms"),
+        (3.44, "3.4 s"),
+        (310, "5 min 10 s"),
+        (7500, "2 h 05 min"),
+        (176_400, "49 h"),
+        (604_800, "7 days"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_findings_say_what_is_wrong_with_each_topic() -> None:
+    findings = [
+        Finding(topic=TOPIC, partitions=4),
+        Finding(topic=TOPIC, partitions=0),
+        Finding(topic=TOPIC, partitions=2, differences=("retention.ms is 1, expected 2",)),
+    ]
+
+    right, missing, odd = rendered(findings_table(findings)).splitlines()[1:]
+
+    assert right.split() == ["✓", "inference.responses", "4/4"]
+    assert missing.endswith("does not exist")
+    assert odd.endswith("has 2 partitions, needs 4; retention.ms is 1, expected 2")
+
+
+def test_what_was_made_is_told_from_what_was_there() -> None:
+    before = [Finding(topic=TOPIC, partitions=count) for count in (0, 1, 4)]
+
+    lines = rendered(made_table(before)).splitlines()[1:]
+
+    assert [line.rpartition("4  ")[2] for line in lines] == ["created", "3 partitions added", "was there"]
+
+
+def test_the_catalogue_says_how_long_records_are_kept() -> None:
+    compacted = Topic(name="c", key="k", value="v", partitions=1, retention_ms=0, cleanup="compact")
+
+    said = rendered(catalogue_table([TOPIC, compacted]))
+
+    assert " 1 h " in said
+    assert " compacted " in said
+
+
+def test_rows_of_a_query_are_counted_and_numbers_are_grouped() -> None:
+    said = rendered(answer_table("Title", Answer(columns=("class", "requests"), rows=[("bulk", 12345), ("b", None)])))
+
+    assert said.splitlines()[0] == "Title"
+    assert ["bulk", "12,345"] in [line.split() for line in said.splitlines()]
+    assert said.splitlines()[-1].strip() == "2 rows"
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [(60, True), (20, False)])
+def test_rows_that_do_not_fit_stand_one_below_the_other(columns: int, is_table: bool) -> None:
+    answer = Answer(columns=("first", "second", "third"), rows=[("a" * 8, "b" * 8, None)])
+
+    said = rendered(answer_view("", answer, Console(width=columns)), columns=columns)
+
+    assert ("row 1" not in said) == is_table
+    assert "aaaaaaaa" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (float("nan"), "-"),
+        (True, "true"),
+        (1234, "1,234"),
+        (0.12345, "0.1235"),
+        (123456.78, "123,456.8"),
+        (b"\x01\xff", "01ff"),
+        (datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC), "2026-01-02 03:04:05.678"),
+    ],
+)
+def test_cells(value: Any, text: str) -> None:
+    assert cell(value).plain == text
+
+
+def test_every_named_query_is_listed_with_its_parameters() -> None:
+    said = rendered(queries_table(list(load_queries().values())))
+
+    assert [name for name in load_queries() if name not in said] == []
+    assert "--param id=…  the request's id (String, needed)" in said
+
+
+def test_a_cluster_says_where_it_is_and_how_to_go_on() -> None:
+    running = ClusterState(pid=1, config="/m.toml", kafka="k:1", clickhouse="http://c:2", logs="/l", processes={"w": 2})
+
+    said = rendered(cluster_view("other", running))
+
+    assert "k:1" in said
+    assert 'eval "$(millrace env --name other)"' in said
+    assert "millrace down --name other" in said
