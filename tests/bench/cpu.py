@@ -1,6 +1,7 @@
 """CPU time by process over a window, and how much the rest of the machine used meanwhile."""
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ import psutil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """CPU seconds of each named process (children of it included), and of everyone else on the machine."""
+    """CPU seconds of each named process and of everyone else on the machine.
+
+    Children count with their parent, except for this program, whose children are the other processes.
+    """
 
     seconds: float
     by_process: dict[str, float]
@@ -52,7 +56,8 @@ def _machine_busy() -> float:
 def _tree_seconds(pid: int) -> float:
     root = psutil.Process(pid)
     total = 0.0
-    for process in (root, *root.children(recursive=True)):
+    children = [] if pid == os.getpid() else root.children(recursive=True)
+    for process in (root, *children):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             total += times.user + times.system

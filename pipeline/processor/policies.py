@@ -1,0 +1,20 @@
+"""Settings of a model as the policy of its schedulers."""
+
+from pipeline.settings import Settings
+from processors.policy import ClassPolicy, Policy
+
+
+def policy_of(settings: Settings, model: str) -> Policy:
+    """What the schedulers of a model are told."""
+    ours = settings.models[model]
+    classes = {name: settings.classes[name] for name in ours.classes}
+    return Policy(
+        model=model,
+        classes={
+            name: ClassPolicy(priority=c.priority, deadline_ms=c.deadline_ms, queue_limit=c.queue_limit)
+            for name, c in classes.items()
+        },
+        stable=ours.stable,
+        longest_deadline_ms=settings.layout().longest_deadline_ms,
+        shards=ours.shards,
+    )

@@ -1,0 +1,1 @@
+"""The thinking: which request is dispatched when and to whom, and the thin Faust shell around that decision."""

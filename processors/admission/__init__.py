@@ -1,0 +1,1 @@
+"""Pure: may a request be queued, and what will it cost."""

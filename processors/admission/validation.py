@@ -1,0 +1,141 @@
+"""May a request be queued? A ticket for it, or why not and where to say so.
+
+Whatever can be checked without a model is checked here, once; the worker checks what needs the tokenizer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from processors.admission.estimates import demand_of
+from processors.events import Arrival
+from processors.policy import Policy
+from processors.queueing.ticket import Ticket
+from topics import names
+from topics.bodies import decode_body, endpoint_of
+from topics.codec import Malformed
+from topics.errors import InvalidDeadline, InvalidReply, ModelNotFound, RequestError
+from topics.headers import trace_context, trace_id
+from topics.requests import DEFAULT_TENANT, Id, ReplyTo, Request, Salvage, Tenant
+
+Partitions = Mapping[str, int]
+"""Response topics that exist, and how many partitions each has."""
+
+
+class Refusal(Struct, kw_only=True, frozen=True):
+    """A request that is turned away: why, and where its sender listens as far as that can be known."""
+
+    error: RequestError
+    id: str
+    tenant: str
+    reply: ReplyTo
+
+
+def admit(
+    arrival: Arrival, latency_class: str, *, policy: Policy, deployment: str | None, replies: Partitions, now_us: int
+) -> Ticket | Refusal:
+    """A ticket for the request, or its refusal."""
+    request = arrival.request
+    if isinstance(request, Malformed):
+        return _refuse_malformed(arrival, request, replies)
+    request_id = request.id or names.default_id(*arrival.at)
+    try:
+        if deployment is None:
+            raise ModelNotFound(f"model {policy.model!r} has no deployment that takes requests", param="model")
+        return _ticket(arrival, request, request_id, latency_class, policy, replies, now_us)
+    except RequestError as error:
+        reply = _usable(request.reply, replies) or _default_reply(request_id, replies)
+        return Refusal(error=error, id=request_id, tenant=request.tenant, reply=reply)
+
+
+def _ticket(
+    arrival: Arrival,
+    request: Request,
+    request_id: str,
+    latency_class: str,
+    policy: Policy,
+    replies: Partitions,
+    now_us: int,
+) -> Ticket:
+    reply = _checked_reply(request.reply, replies) if request.reply else _default_reply(request_id, replies)
+    endpoint = request.endpoint or endpoint_of(request.body)
+    body = decode_body(endpoint, request.body)
+    rules = policy.classes[latency_class]
+    return Ticket(
+        at=arrival.at,
+        origin=arrival.at.origin,
+        id=request_id,
+        tenant=request.tenant,
+        latency_class=latency_class,
+        endpoint=endpoint,
+        body=request.body,
+        reply=reply,
+        produced_ms=arrival.timestamp_ms,
+        admitted_us=now_us,
+        deadline_at_ms=arrival.timestamp_ms + _deadline_ms(request, rules.deadline_ms, policy.longest_deadline_ms),
+        priority=rules.priority,
+        demand=demand_of(body),
+        headers=trace_context(arrival.headers) if arrival.headers else [],
+        trace_id=trace_id(arrival.headers),
+    )
+
+
+def _deadline_ms(request: Request, default_ms: int, longest_ms: int) -> int:
+    if request.deadline_ms is None:
+        return default_ms
+    if request.deadline_ms > longest_ms:
+        raise InvalidDeadline(
+            f"deadline_ms is {request.deadline_ms}, this cluster keeps requests for at most {longest_ms}; ask for less",
+            param="deadline_ms",
+        )
+    return request.deadline_ms
+
+
+def _checked_reply(reply: ReplyTo, replies: Partitions) -> ReplyTo:
+    if not names.is_responses_topic(reply.topic):
+        raise InvalidReply(
+            f"reply.topic {reply.topic!r} is not allowed; use {names.RESPONSES} or {names.RESPONSES}.<name>",
+            param="reply.topic",
+        )
+    partitions = replies.get(reply.topic)
+    if partitions is None:
+        raise InvalidReply(
+            f"reply.topic {reply.topic!r} does not exist; there are: {', '.join(sorted(replies))}", param="reply.topic"
+        )
+    if reply.partition >= partitions:
+        raise InvalidReply(
+            f"reply.partition is {reply.partition}, {reply.topic} has partitions 0 to {partitions - 1}",
+            param="reply.partition",
+        )
+    return reply
+
+
+def _usable(reply: ReplyTo | None, replies: Partitions) -> ReplyTo | None:
+    return reply if reply is not None and 0 <= reply.partition < replies.get(reply.topic, 0) else None
+
+
+def _default_reply(request_id: str, replies: Partitions) -> ReplyTo:
+    partition = names.reply_partition(request_id, replies.get(names.RESPONSES, 1))
+    return ReplyTo(topic=names.RESPONSES, partition=partition)
+
+
+def _refuse_malformed(arrival: Arrival, malformed: Malformed, replies: Partitions) -> Refusal:
+    salvage: Salvage = malformed.value
+    request_id = _readable(salvage.id, Id) or names.default_id(*arrival.at)
+    reply = _usable(_readable(salvage.reply, ReplyTo), replies)
+    return Refusal(
+        error=malformed.error,
+        id=request_id,
+        tenant=_readable(salvage.tenant, Tenant) or DEFAULT_TENANT,
+        reply=reply or _default_reply(request_id, replies),
+    )
+
+
+def _readable(value: object, kind: Any) -> Any:
+    """`value` as `kind`, or None: what can be read of a broken request is used, the rest is not missed."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None

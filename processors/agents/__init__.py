@@ -1,0 +1,1 @@
+"""The Faust agents: a record in, one call of a scheduler, nothing decided here."""

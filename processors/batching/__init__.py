@@ -1,0 +1,1 @@
+"""Pure: what is released together, and why then."""

@@ -1,0 +1,1 @@
+"""Pure: where admitted requests wait, bounded and earliest deadline first."""

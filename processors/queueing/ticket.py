@@ -1,0 +1,57 @@
+"""An admitted request on its way through the processor."""
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from processors.events import Address
+from topics.bodies import Endpoint
+from topics.headers import Headers
+from topics.requests import ReplyTo
+
+Key = tuple[str, str]
+"""Tenant and id: the identity of a request within its model."""
+
+
+class Demand(Struct, frozen=True):
+    """What a request will take of a worker, estimated without a tokenizer.
+
+    `kv_tokens` is prompt and answers together.
+    """
+
+    sequences: int
+    prompt_tokens: int
+    kv_tokens: int
+
+
+class Ticket(Struct, kw_only=True):
+    """A request that waits. `at` is the record that its dispatch or answer settles; `hop` is that of its next dispatch.
+
+    `is_waiting` turns false once, when it was dispatched, ended or dropped.
+    """
+
+    at: Address
+    origin: str
+    id: str
+    tenant: str
+    latency_class: str
+    endpoint: Endpoint
+    body: msgspec.Raw
+    reply: ReplyTo
+    produced_ms: int
+    admitted_us: int
+    deadline_at_ms: int
+    priority: int
+    demand: Demand
+    headers: Headers
+    trace_id: bytes
+    hop: int = 0
+    first_dispatched_at_ms: int | None = None
+    cause: Literal["arrival", "return"] = "arrival"
+    is_waiting: bool = True
+
+    @property
+    def key(self) -> Key:
+        """Identity within the model."""
+        return (self.tenant, self.id)

@@ -1,0 +1,1 @@
+"""Pure: which worker has room, and where each request went."""
