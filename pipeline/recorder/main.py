@@ -1,0 +1,138 @@
+"""The recorder's process put together: store, Kafka clients, recorder. What it does is in `sinks.recorder`."""
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from infra.devstack.home import millrace_home
+from pipeline.runtime import kafka
+from pipeline.runtime.process import announce_ready, settle_memory
+from pipeline.settings import ClickHouseSettings, Settings
+from sinks.clickhouse import migrations
+from sinks.clickhouse.embedded import EmbeddedStore
+from sinks.clickhouse.http import EmbeddedServer, User
+from sinks.clickhouse.remote import RemoteStore
+from sinks.clickhouse.store import Store
+from sinks.recorder import Recorder
+from sinks.recorder.deadletters import DeadLetters
+from sinks.recorder.patience import Patience, Stopped
+from topics import names
+from topics.errors import PipelineError
+
+logger = logging.getLogger(__name__)
+
+GROUP: Final = "millrace.recorder"
+CLIENT_ID: Final = "millrace-recorder"
+URL_FILE: Final = "clickhouse.url"
+"""In the folder of the embedded engine: where its HTTP interface listens, for those who find it by the folder."""
+GIVES_WAY: Final = 10
+"""Niceness: inserts and merges use all cores in bursts, and nobody waits for them; tokens share the machine."""
+FETCH_BYTES: Final = 16 << 20
+LONGEST_AWAY_MS: Final = 7 * 24 * 3600 * 1000
+"""A recorder that waits for its store does not read and is alive all the same; its partitions are not taken for it."""
+
+
+async def main(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    trace_topic: str = names.TRACE,
+    dead_letters: str = names.DEAD_LETTERS,
+) -> int:
+    """Record until `stop` is set. Returns 0, or 1 where it cannot go on; the log has the reason."""
+    os.nice(GIVES_WAY)
+    try:
+        async with AsyncExitStack() as stack:
+            await _record(settings, stop, stack, trace_topic, dead_letters)
+    except Stopped:
+        return 0
+    except (PipelineError, KafkaError) as error:
+        logger.error("the recorder cannot go on: %s", error)
+        return 1
+    return 0
+
+
+def data_folder(settings: ClickHouseSettings) -> Path:
+    """Folder of the embedded engine."""
+    return Path(settings.path).expanduser().resolve() if settings.path else millrace_home() / "clickhouse"
+
+
+async def _record(
+    settings: Settings, stop: asyncio.Event, stack: AsyncExitStack, trace_topic: str, dead_letters: str
+) -> None:
+    clickhouse = settings.clickhouse
+    store = await _embedded(clickhouse, stack) if clickhouse.is_embedded else await _remote(clickhouse, stack)
+    await _migrate(store, clickhouse.database, stop)
+    producer = kafka.producer(settings.kafka, client_id=CLIENT_ID)
+    await producer.start()
+    stack.push_async_callback(producer.stop)
+    consumer = _consumer(settings, trace_topic)
+    await consumer.start()
+    stack.push_async_callback(consumer.stop)
+    recorder = Recorder(
+        store=store,
+        database=clickhouse.database,
+        consumer=consumer,
+        dead_letters=DeadLetters(producer, topic=dead_letters),
+        topic=trace_topic,
+        stop=stop,
+        shared=not clickhouse.is_embedded,
+    )
+    settle_memory()
+    await recorder.run(announce_ready)
+
+
+async def _embedded(settings: ClickHouseSettings, stack: AsyncExitStack) -> Store:
+    """The engine of this process, served to all others; only one process can have its folder."""
+    folder = data_folder(settings)
+    server = EmbeddedServer(
+        folder,
+        host=settings.host,
+        port=settings.port,
+        users=(User(name=settings.user, password=settings.password),),
+        database=settings.database,
+    )
+    await server.start()
+    stack.push_async_callback(server.stop)
+    url_file = folder / URL_FILE
+    url_file.write_text(f"{server.url}\n")
+    stack.callback(url_file.unlink, missing_ok=True)
+    store = EmbeddedStore(server, folder)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _remote(settings: ClickHouseSettings, stack: AsyncExitStack) -> Store:
+    store = RemoteStore(settings.url, user=settings.user, password=settings.password)
+    stack.push_async_callback(store.close)
+    return store
+
+
+async def _migrate(store: Store, database: str, stop: asyncio.Event) -> None:
+    async def work() -> None:
+        await migrations.apply(store, database)
+
+    await Patience(stop).until_there(work)
+
+
+def _consumer(settings: Settings, topic: str) -> AIOKafkaConsumer:
+    """A member of a group where recorders can share a store; a plain reader where the engine has one owner.
+
+    A plain reader is told where to read, so an offset that the log has not is an error. A member is given partitions
+    before it can say where it wants to read them.
+    """
+    is_owner = settings.clickhouse.is_embedded
+    return kafka.consumer(
+        settings.kafka,
+        group=None if is_owner else f"{GROUP}.{topic}",
+        auto_offset_reset="none" if is_owner else "earliest",
+        client_id=CLIENT_ID,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        max_poll_interval_ms=LONGEST_AWAY_MS,
+    )

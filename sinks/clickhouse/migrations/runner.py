@@ -1,0 +1,161 @@
+"""Numbered SQL files to a schema: what is there, what is to do, doing it.
+
+A file is `NNNN_name.sql`; its statements end with `;` at the end of a line and are written so that running them again
+changes nothing, because DDL knows no transactions: a file that was interrupted is run again as a whole. `{database}`
+stands for the database. Which files ran, and their checksums, are in the table `schema_versions`.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+
+from sinks.clickhouse.store import Store, quoted
+from topics.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql\Z")
+_END = re.compile(r";[ \t]*(?:\n|\Z)")
+_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One file. `checksum` is of its text as it is shipped, before the database is put in."""
+
+    version: int
+    name: str
+    text: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def statements(self, database: str) -> list[str]:
+        """Its statements, in order, for a database."""
+        text = _COMMENT.sub("", self.text).replace("{database}", quoted(database))
+        return [statement.strip() for statement in _END.split(text) if statement.strip()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A migration that a database says it has."""
+
+    version: int
+    name: str
+    checksum: str
+    applied_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A migration and when it was applied, None where it was not."""
+
+    migration: Migration
+    applied_at: datetime | None
+
+
+def load_migrations() -> list[Migration]:
+    """The migrations of this release by version.
+
+    Raises:
+        SettingsError: two files have one number.
+    """
+    found: dict[int, Migration] = {}
+    for file in files(__package__).iterdir():
+        match = _NAME.match(file.name)
+        if match is None:
+            continue
+        version = int(match[1])
+        if version in found:
+            raise SettingsError(f"migrations {found[version].name} and {match[2]} have the number {version}")
+        found[version] = Migration(version=version, name=match[2], text=file.read_text())
+    return [found[version] for version in sorted(found)]
+
+
+def pending(migrations: Sequence[Migration], applied: Mapping[int, Applied]) -> list[Migration]:
+    """Which are still to run. Pure. A database that is ahead of this release is accepted: columns are only added.
+
+    Raises:
+        SettingsError: an applied file was changed since, so that this database has something else.
+    """
+    for migration in migrations:
+        there = applied.get(migration.version)
+        if there is not None and there.checksum != migration.checksum:
+            raise SettingsError(
+                f"migration {migration.version:04}_{migration.name} was applied at {there.applied_at} with checksum "
+                f"{there.checksum[:12]}, this release has {migration.checksum[:12]}; restore the file and add a new one"
+            )
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+async def plan(store: Store, database: str) -> list[Migration]:
+    """Which migrations `apply` would run. Changes nothing.
+
+    Raises:
+        SettingsError: an applied file was changed.
+        StoreAway: the store cannot be reached.
+    """
+    return pending(load_migrations(), await _applied(store, database))
+
+
+async def apply(store: Store, database: str) -> list[Migration]:
+    """Bring the database to the schema of this release, making it where it is missing. Returns what was run.
+
+    Two at once do no harm: every statement may run twice.
+
+    Raises:
+        SettingsError: an applied file was changed.
+        StatementRefused: the server refused a statement.
+        StoreAway: the store cannot be reached; what was done stays done.
+    """
+    name = quoted(database)
+    await store.execute(f"CREATE DATABASE IF NOT EXISTS {name}")
+    await store.execute(
+        f"CREATE TABLE IF NOT EXISTS {name}.schema_versions (version UInt32, name String, checksum String, "
+        "applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
+    )
+    todo = await plan(store, database)
+    for migration in todo:
+        for statement in migration.statements(database):
+            await store.execute(statement)
+        await store.execute(
+            f"INSERT INTO {name}.schema_versions (version, name, checksum) "
+            f"VALUES ({migration.version}, '{migration.name}', '{migration.checksum}')"
+        )
+        logger.info("applied migration %04d_%s to %s", migration.version, migration.name, database)
+    return todo
+
+
+async def status(store: Store, database: str) -> list[Status]:
+    """Every migration of this release and when it was applied.
+
+    Raises:
+        StoreAway: the store cannot be reached.
+    """
+    applied = await _applied(store, database)
+    return [
+        Status(migration=m, applied_at=applied[m.version].applied_at if m.version in applied else None)
+        for m in load_migrations()
+    ]
+
+
+async def _applied(store: Store, database: str) -> dict[int, Applied]:
+    there = await store.query(
+        f"SELECT name FROM system.tables WHERE database = '{database}' AND name = 'schema_versions'"
+    )
+    if not there:
+        return {}
+    rows = await store.query(
+        "SELECT version, any(name), any(checksum), min(applied_at) "
+        f"FROM {quoted(database)}.schema_versions GROUP BY version"
+    )
+    return {
+        int(version): Applied(version=int(version), name=name, checksum=checksum, applied_at=at)
+        for version, name, checksum, at in rows
+    }

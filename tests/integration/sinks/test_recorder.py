@@ -1,0 +1,244 @@
+"""Trace messages become rows, whatever they are, wherever the store is and whenever either side goes away."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from infra.devstack.ports import Ports
+from infra.devstack.processes import Child
+from tests.eventually import eventually
+from tests.integration.sinks.conftest import MakeTopics
+from tests.integration.sinks.recording import (
+    REPOSITORY,
+    TABLES,
+    RecorderProcess,
+    Sender,
+    TraceTopics,
+    a_request,
+    an_event,
+    audit,
+)
+from topics.headers import header
+from topics.trace import encode_rows
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def recording(
+    topics: TraceTopics, folder: Path, *, url: str | None = None, name: str = "recorder"
+) -> AsyncIterator[RecorderProcess]:
+    process = RecorderProcess(topics, folder, url=url, name=name)
+    try:
+        await process.start()
+        yield process
+    finally:
+        await process.stop()
+
+
+class ClickHouseServer:
+    """A ClickHouse behind HTTP in a process of its own, on a port that stays."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = Ports()
+        port = ports.claim()
+        ports.release()
+        self.url = f"http://127.0.0.1:{port}"
+        self.child = Child(
+            name="clickhouse",
+            command=[
+                *(sys.executable, "-m", "sinks.clickhouse.http"),
+                *("--path", str(folder / "remote"), "--port", str(port), "--database", "trace"),
+            ],
+            log=folder / "clickhouse.log",
+            ready=lambda child: "http://" in child.log_text(),
+            cwd=REPOSITORY,
+        )
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ClickHouseServer]:
+    clickhouse = ClickHouseServer(tmp_path)
+    await clickhouse.child.start_async()
+    yield clickhouse
+    await clickhouse.child.stop_async()
+
+
+async def send_everything(sender: Sender, *, messages: int = 5, rows: int = 100) -> dict[int, int]:
+    for number in range(messages):
+        for table in TABLES:
+            await sender.rows(table, rows, partition=number % sender.topics.partitions)
+    return await sender.topics.ends()
+
+
+async def test_rows_of_every_table_arrive_once(make_topics: MakeTopics, tmp_path: Path) -> None:
+    topics = await make_topics(partitions=2)
+    async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
+        await recorder.recorded(await send_everything(sender))
+        found = await audit(recorder.url)
+        (row,) = await recorder.ask(
+            "SELECT ko, ki, tenant, ttft_ms, e2e_ms, tpot_ms, final FROM requests WHERE request_id = 'r142'"
+        )
+
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
+    assert found.differing == ()
+    assert row == (1, 42, "acme", 1.0, 10.0, 2.0, 1)
+
+
+async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopics, tmp_path: Path) -> None:
+    topics = await make_topics()
+    async with Sender(topics) as sender:
+        async with recording(topics, tmp_path) as recorder:
+            await recorder.recorded(await send_everything(sender))
+        ends = await send_everything(sender)
+        async with recording(topics, tmp_path) as recorder:
+            await recorder.recorded(ends)
+            found = await audit(recorder.url)
+            log = recorder.child.log_text()
+
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
+    assert "recording partition 0 from offset 20 of 40" in log
+
+
+async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeTopics, tmp_path: Path) -> None:
+    topics = await make_topics()
+    async with Sender(topics) as sender:
+        async with recording(topics, tmp_path) as recorder:
+            ends = await send_everything(sender)
+            await recorder.recorded(ends)
+            await recorder.command("TRUNCATE TABLE recorder_positions")
+        async with recording(topics, tmp_path) as recorder:
+            await recorder.recorded(ends)
+            found = await audit(recorder.url)
+            log = recorder.child.log_text()
+
+    assert "recording partition 0 from offset 0 of 20" in log
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
+
+
+async def test_what_is_no_message_goes_to_the_dead_letters_and_the_rest_goes_on(
+    make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = await make_topics()
+    async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
+        await sender.rows("events", 10)
+        await sender.raw(b"\x00garbage", table="events")
+        await sender.raw(encode_rows("events", [an_event(1)]), table="nosuch")
+        await sender.raw(encode_rows("events", [an_event(1)]), table=None)
+        await sender.rows("events", 10)
+        await recorder.recorded(await topics.ends())
+        found = await audit(recorder.url)
+        dead = await topics.dead()
+
+    assert found.rows["events"] == 20
+    assert [header(record.headers, "__dlq.errors.offset") for record in dead] == [b"1", b"2", b"3"]
+    assert dead[0].value == b"\x00garbage"
+    assert (header(dead[0].headers, "table"), header(dead[0].headers, "__dlq.errors.stage")) == (b"events", b"recorder")
+
+
+async def test_a_message_that_the_store_refuses_is_found_among_its_neighbours(
+    make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = await make_topics()
+    async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
+        await recorder.command("ALTER TABLE events ADD CONSTRAINT sane CHECK kind != 'poison'")
+        for number in range(9):
+            kind = "poison" if number in (3, 7) else "request.admitted"
+            await sender.raw(encode_rows("events", [an_event(number, kind=kind)] * 10), table="events")
+        await recorder.recorded(await topics.ends())
+        found = await audit(recorder.url)
+        kinds = await recorder.ask("SELECT DISTINCT kind FROM events")
+        dead = await topics.dead()
+
+    assert (found.rows["events"], found.doubled["events"]) == (70, 0)
+    assert kinds == [("request.admitted",)]
+    assert [header(record.headers, "__dlq.errors.offset") for record in dead] == [b"3", b"7"]
+    assert header(dead[0].headers, "__dlq.errors.code") == b"insert_refused"
+
+
+async def test_columns_of_other_releases_are_taken_as_far_as_they_are_known(
+    make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = await make_topics()
+    row = pa.Table.from_batches([pa.ipc.open_stream(encode_rows("requests", [a_request(5)])).read_next_batch()])
+    newer = row.append_column("colour", pa.array(["green"]))
+    older = row.drop_columns(["gpu_ns", "mode"])
+    async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
+        for table in (newer, older):
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as writer:
+                writer.write_table(table)
+            await sender.raw(sink.getvalue().to_pybytes(), table="requests")
+        await recorder.recorded(await topics.ends())
+        rows = await recorder.ask("SELECT request_id, gpu_ns, mode FROM requests")
+
+    assert rows == [("r5", 0, "")] * 2
+
+
+async def test_an_account_of_another_log_is_refused(make_topics: MakeTopics, tmp_path: Path) -> None:
+    first, second = await make_topics(), await make_topics()
+    async with Sender(first) as sender, recording(first, tmp_path) as recorder:
+        await recorder.recorded(await send_everything(sender))
+    stranger = RecorderProcess(second, tmp_path)
+    stranger.child.spawn()
+
+    assert stranger.child.wait(within_s=30) == 1
+    assert "does not belong to this trace topic" in stranger.child.log_text()
+
+
+async def test_a_remote_clickhouse_is_written_by_the_same_code(
+    make_topics: MakeTopics, tmp_path: Path, server: ClickHouseServer
+) -> None:
+    topics = await make_topics(partitions=2)
+    async with recording(topics, tmp_path, url=server.url) as recorder, Sender(topics) as sender:
+        await recorder.recorded(await send_everything(sender))
+        await sender.raw(b"garbage", table="events")
+        await recorder.recorded(await topics.ends())
+        found = await audit(recorder.url)
+
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
+    assert found.differing == ()
+    assert len(await topics.dead()) == 1
+
+
+async def test_a_clickhouse_that_was_away_is_caught_up_with(
+    make_topics: MakeTopics, tmp_path: Path, server: ClickHouseServer
+) -> None:
+    topics = await make_topics()
+    async with recording(topics, tmp_path, url=server.url) as recorder, Sender(topics) as sender:
+        await recorder.recorded(await send_everything(sender))
+        server.child.kill()
+        ends = await send_everything(sender, messages=20)
+        await eventually(lambda: "ClickHouse is away" in recorder.child.log_text(), within_s=20)
+        server.child.start()
+        await recorder.recorded(ends)
+        found = await audit(recorder.url)
+        log = recorder.child.log_text()
+
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
+    assert (log.count("ClickHouse is away"), log.count("ClickHouse is back")) == (1, 1)
+
+
+async def test_recorders_of_one_remote_clickhouse_share_the_partitions(
+    make_topics: MakeTopics, tmp_path: Path, server: ClickHouseServer
+) -> None:
+    topics = await make_topics(partitions=4)
+    async with Sender(topics) as sender, recording(topics, tmp_path, url=server.url, name="first") as first:
+        await first.recorded(await send_everything(sender))
+        async with recording(topics, tmp_path, url=server.url, name="second") as second:
+            await eventually(lambda: "recording partition" in second.child.log_text(), within_s=30)
+            await first.recorded(await send_everything(sender))
+        await first.recorded(await send_everything(sender))
+        found = await audit(server.url)
+
+    assert found.rows == sender.sent
+    assert not any(found.doubled.values())
