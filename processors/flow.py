@@ -5,26 +5,40 @@ cluster. Pausing with Faust's `pause_partitions` throws away what was fetched of
 agent, and commits past it; `hold` stops fetching and lets what was fetched through.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
 import faust
 import uvloop
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from faust.app.base import BootStrategy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-PREFETCH_BACKOFF_S: Final = 0.005
-"""How long unread records of one partition delay the others of the same consumer; 0.1 s in aiokafka."""
+from processors.intake import Intake
+
+FETCH_WAIT_S: Final = 1.0
+"""How long the client's `getmany` waits for records before it is called again."""
+TAKEN_AT_ONCE: Final = 10_000
+"""Records: all that was fetched."""
+PACE_S: Final = 0.002
+"""At least so long between two hand-overs. Each costs two thread switches and a turn of Faust, for one record or many:
+when records come faster than this, they come together. A lone record does not wait."""
+ATTENDED_S: Final = 60.0
+"""Records are taken from the client for so long after Faust has asked for some: a main loop that hangs must not look
+alive to the group for ever."""
 
 MakeConsumer = Callable[[AbstractPartitionAssignor], AIOKafkaConsumer]
 """Makes the client of the group, not started, for the running loop; partitions are assigned by the given assignor."""
 
 
 class LaneConsumerThread(driver.AIOKafkaConsumerThread):
-    """Runs the client in its thread: heartbeats to the group go on while the main loop is busy."""
+    """Runs the client in its thread: heartbeats to the group go on while the main loop is busy.
+
+    A pump takes what the client has fetched into an intake, from which Faust is served.
+    """
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         assert isinstance(transport, LaneTransport)
@@ -33,35 +47,82 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._ensure_consumer()._fetcher._prefetch_backoff = PREFETCH_BACKOFF_S
+        self._intake: Intake[TopicPartition] = Intake()
+        self._of: object = None
+        self._failed: Exception | None = None
+        self._news = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._asked_at_s = self._served_at_s = 0.0
+        self._pumping = asyncio.create_task(self._pump(self._ensure_consumer()), name="lane intake")
+
+    async def on_thread_stop(self) -> None:
+        self._pumping.cancel()
+        await super().on_thread_stop()
 
     async def _fetch_records(
         self,
         consumer: AIOKafkaConsumer,
-        active_partitions: set[TP],
+        active_partitions: set[TP] | None,
         timeout: float | None = None,
         max_records: int | None = None,
     ) -> Any:
-        """What was fetched, a few records at a time, and the partition that was served goes to the end of the line.
-
-        A broker never splits a batch, so one fetch of a lane may hold thousands of records; in their order of arrival
-        they would all come before those of the other lanes.
-        """
-        found = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        waiting = consumer._fetcher._records
-        for tp in found:
-            if tp in waiting:
-                waiting[tp] = waiting.pop(tp)
+        """Records of the active partitions, a few at a time and of each lane the same number."""
+        self._asked_at_s = self.thread_loop.time()
+        self._asked.set()
+        if not self.consumer.flow_active:
+            return {}
+        give_up_at_s = self._asked_at_s + (timeout or 0.0)
+        await asyncio.sleep(max(0.0, self._served_at_s + PACE_S - self._asked_at_s))
+        while not (found := self._served(consumer, active_partitions, max_records or 1)):
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), give_up_at_s - self.thread_loop.time())
+            except TimeoutError:
+                break
+        self._served_at_s = self.thread_loop.time()
         return found
 
     def wake(self) -> None:
         """Let a fetch that waits for records look again: a partition that was held may have some."""
-        self.thread_loop.call_soon_threadsafe(self._wake)
+        self.thread_loop.call_soon_threadsafe(self._news.set)
 
-    def _wake(self) -> None:
-        fetcher = self._ensure_consumer()._fetcher
-        for waiter in list(fetcher._fetch_waiters):
-            fetcher._notify(waiter)
+    def _served(
+        self, consumer: AIOKafkaConsumer, wanted: set[TP] | None, limit: int
+    ) -> dict[TopicPartition, list[Any]]:
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
+        self._follow(consumer)
+        found = self._intake.take(wanted, limit)
+        consumer.resume(*self._intake.drained())
+        return found
+
+    async def _pump(self, consumer: AIOKafkaConsumer) -> None:
+        """Empty the client's buffers as they fill, until cancelled."""
+        while True:
+            try:
+                fetched = await consumer.getmany(timeout_ms=int(1000 * FETCH_WAIT_S), max_records=TAKEN_AT_ONCE)
+                self._follow(consumer)
+                consumer.pause(*self._intake.put(fetched))
+            except Exception as error:  # told to Faust, which decides, at its next fetch
+                self._failed = error
+                await asyncio.sleep(FETCH_WAIT_S)
+            self._news.set()
+            await self._attended()
+
+    async def _attended(self) -> None:
+        """Go on at once while Faust asks for records, else when it asks again."""
+        if self.thread_loop.time() - self._asked_at_s > ATTENDED_S:
+            self._asked.clear()
+            await self._asked.wait()
+
+    def _follow(self, consumer: AIOKafkaConsumer) -> None:
+        """Forget what was fetched under a former assignment: its positions are void, and it is fetched again."""
+        subscription = consumer._subscription.subscription
+        current = None if subscription is None else subscription.assignment
+        if current is not self._of:
+            self._of = current
+            self._intake.clear()
 
 
 class LaneConsumer(driver.Consumer):

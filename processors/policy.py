@@ -6,11 +6,15 @@ from msgspec import Struct
 
 
 class ClassPolicy(Struct, kw_only=True, frozen=True):
-    """A latency class: `priority` 0 goes first; `deadline_ms` applies where a request names none."""
+    """A latency class: `priority` 0 goes first; `deadline_ms` applies where a request names none.
+
+    A class that `yields` fills what the others leave, and leaves them a reserve on every worker.
+    """
 
     priority: int
     deadline_ms: int
     queue_limit: int
+    yields: bool = False
 
 
 class Policy(Struct, kw_only=True, frozen=True):

@@ -215,12 +215,14 @@ class Scheduler:
         record = handback.record
         dispatch = record.dispatch
         known = dispatch.latency_class in self._queues.lanes
+        latency_class = dispatch.latency_class if known else self._policy.by_priority()[-1]
+        yields = self._policy.classes[latency_class].yields
         return Ticket(
             at=handback.at,
             origin=dispatch.origin,
             id=dispatch.id,
             tenant=dispatch.tenant,
-            latency_class=dispatch.latency_class if known else self._policy.by_priority()[-1],
+            latency_class=latency_class,
             endpoint=dispatch.endpoint,
             body=dispatch.body,
             reply=dispatch.reply,
@@ -228,7 +230,7 @@ class Scheduler:
             admitted_us=dispatch.stations.admitted_at_us,
             deadline_at_ms=dispatch.deadline_at_ms,
             priority=dispatch.priority,
-            demand=demand_of(decode_body(dispatch.endpoint, dispatch.body)),
+            demand=demand_of(decode_body(dispatch.endpoint, dispatch.body), yields=yields),
             headers=trace_context(handback.headers),
             trace_id=trace_id(handback.headers),
             hop=dispatch.hop + 1,

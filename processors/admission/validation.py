@@ -76,7 +76,7 @@ def _ticket(
         admitted_us=now_us,
         deadline_at_ms=arrival.timestamp_ms + _deadline_ms(request, rules.deadline_ms, policy.longest_deadline_ms),
         priority=rules.priority,
-        demand=demand_of(body),
+        demand=demand_of(body, yields=rules.yields),
         headers=trace_context(arrival.headers) if arrival.headers else [],
         trace_id=trace_id(arrival.headers),
     )

@@ -17,12 +17,13 @@ Key = tuple[str, str]
 class Demand(Struct, frozen=True):
     """What a request will take of a worker, estimated without a tokenizer.
 
-    `kv_tokens` is prompt and answers together.
+    `kv_tokens` is prompt and answers together. One that `yields` does not touch a worker's reserve.
     """
 
     sequences: int
     prompt_tokens: int
     kv_tokens: int
+    yields: bool = False
 
 
 class Ticket(Struct, kw_only=True):

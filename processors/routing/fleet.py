@@ -18,6 +18,12 @@ UNSEEN_AFTER_S: Final = 30.0
 """A dispatch that no heartbeat has counted for so long was finished by an owner that died before it could say so."""
 
 
+RESERVE_RATIO: Final = 1 / 8
+"""Share of a worker's sequences that work which yields leaves free: urgent work finds room without waiting for an end.
+
+An eighth covers the arrivals during one such wait at moderate load; adapting it to the load belongs to the sizing of
+batches."""
+
 Rank = tuple[float, float, str]
 
 
@@ -55,6 +61,7 @@ class Worker:
         "is_empty",
         "name",
         "rank",
+        "reserve",
         "slots",
     )
 
@@ -67,13 +74,15 @@ class Worker:
         self.free_kv_tokens = 0
         self.backlog_tokens = 0
         self.is_empty = False
+        self.reserve = int(RESERVE_RATIO * heartbeat.limits.max_sequences)
         self.rank: Rank = (0.0, 0.0, self.name)
 
     def fits(self, demand: Demand) -> bool:
         """Whether the demand is within the credit. An empty worker takes whatever comes first: it can do no better."""
-        if self.free_sequences <= 0:
+        free = self.free_sequences - (self.reserve if demand.yields else 0)
+        if free <= 0:
             return False
-        return self.is_empty or (self.free_sequences >= demand.sequences and self.free_kv_tokens >= demand.kv_tokens)
+        return self.is_empty or (free >= demand.sequences and self.free_kv_tokens >= demand.kv_tokens)
 
     def take(self, demand: Demand) -> None:
         """Give it a request."""

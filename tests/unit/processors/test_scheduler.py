@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from processors.effects import Answer, Dispatch, Forward, PauseLane, ResumeLane, Trace
+from processors.policy import ClassPolicy
 from tests.unit.processors.builders import (
     DEPLOYMENT,
     SENDER,
@@ -434,3 +435,18 @@ def test_limits_of_nothing_do_no_harm() -> None:
     nothing = Limits(max_sequences=0, max_kv_tokens=0, max_batch_tokens=0, max_context_tokens=0)
     admit(scheduler, 0)
     assert dispatches(beat(scheduler, limits=nothing, credits=Credits(free_sequences=0, free_kv_tokens=0))) == []
+
+
+def test_a_class_that_yields_leaves_an_eighth_of_a_worker_to_the_others() -> None:
+    classes = {
+        "interactive": ClassPolicy(priority=1, deadline_ms=60_000, queue_limit=100),
+        "bulk": ClassPolicy(priority=3, deadline_ms=86_400_000, queue_limit=100, yields=True),
+    }
+    scheduler = a_scheduler(classes=classes)
+    beat(scheduler, free=6)
+
+    taken = of_kind(admit(scheduler, *range(10), latency_class="bulk"), Dispatch)
+    assert len(taken) == 2  # of 32 sequences 4 are the reserve
+
+    urgent = of_kind(admit(scheduler, 50, 51, latency_class="interactive"), Dispatch)
+    assert len(urgent) == 2
