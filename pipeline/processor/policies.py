@@ -11,7 +11,9 @@ def policy_of(settings: Settings, model: str) -> Policy:
     return Policy(
         model=model,
         classes={
-            name: ClassPolicy(priority=c.priority, deadline_ms=c.deadline_ms, queue_limit=c.queue_limit)
+            name: ClassPolicy(
+                priority=c.priority, deadline_ms=c.deadline_ms, queue_limit=c.queue_limit, yields=not c.shed
+            )
             for name, c in classes.items()
         },
         stable=ours.stable,

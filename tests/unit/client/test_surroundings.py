@@ -55,6 +55,7 @@ def test_only_changes_of_reachability_are_logged(caplog: pytest.LogCaptureFixtur
 def test_repeats_of_the_kafka_client_are_held_back_for_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     now_s = [0.0]
     outages = OutageLog("kafka:9092", clock=lambda: now_s[0])
+    caplog.set_level(logging.ERROR, logger="aiokafka")
     chatty = logging.getLogger("aiokafka")
     outages.attach()
     for at_s in (0.0, 1.0, 59.0, 61.0):

@@ -104,7 +104,7 @@ def test_a_batch_completes_what_has_its_last_record_in_it() -> None:
 def test_heartbeats_go_out_on_change_and_at_least_every_200_ms() -> None:
     heart = Heart(IDENTITY, engine="simulated")
     heart.beat(Condition(state="ready"), now_s=50.0, at_ms=0)
-    assert heart.due_at_s(has_changed=True) == 50.01
+    assert heart.due_at_s(has_changed=True) == 50.02
     assert heart.due_at_s(has_changed=False) == 50.2
 
 
