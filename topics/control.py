@@ -6,9 +6,10 @@ newest decision of each.
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
-from topics.requests import WIRE_VERSION
+from topics.requests import wire_version
 
 
 class DeploymentState(Struct, kw_only=True, frozen=True, tag_field="type", tag="deployment"):
@@ -16,7 +17,7 @@ class DeploymentState(Struct, kw_only=True, frozen=True, tag_field="type", tag="
 
     deployment: str
     state: Literal["active", "draining", "retired"]
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
     @property
     def key(self) -> str:
@@ -31,7 +32,7 @@ class Rollout(Struct, kw_only=True, frozen=True, tag_field="type", tag="rollout"
     stable: str
     canary: str | None = None
     canary_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
     @property
     def key(self) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from topics.bodies import Endpoint
-from topics.requests import WIRE_VERSION, ReplyTo
+from topics.requests import ReplyTo, wire_version
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -62,7 +62,7 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     batch: BatchPart
     stations: Stations
     reason: str
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Owner(Struct, kw_only=True, frozen=True, tag_field="type", tag="owner"):
@@ -70,7 +70,7 @@ class Owner(Struct, kw_only=True, frozen=True, tag_field="type", tag="owner"):
 
     worker: str
     run: str
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Cancel(Struct, kw_only=True, frozen=True, tag_field="type", tag="cancel"):
@@ -79,7 +79,7 @@ class Cancel(Struct, kw_only=True, frozen=True, tag_field="type", tag="cancel"):
     id: str
     tenant: str
     origin: str | None = None
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 SlotRecord = Dispatch | Owner | Cancel
@@ -95,4 +95,4 @@ class Return(Struct, kw_only=True, frozen=True, tag_field="type", tag="return"):
     dispatched_at_ms: int
     worker: str
     reason: Literal["drained", "parked"]
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)

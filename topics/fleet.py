@@ -6,9 +6,10 @@ change and at least every 200 ms; a worker whose newest heartbeat is older than 
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
-from topics.requests import WIRE_VERSION
+from topics.requests import wire_version
 
 Count = Annotated[int, Meta(ge=0)]
 EngineKind = Literal["vllm", "onnx", "simulated"]
@@ -86,4 +87,4 @@ class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartb
     limits: Limits
     finished: list[Finished] = []
     steps: Steps = Steps()
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)

@@ -8,10 +8,11 @@ in it.
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from topics.errors import PipelineError
-from topics.requests import WIRE_VERSION
+from topics.requests import wire_version
 
 Count = Annotated[int, Meta(ge=0)]
 Mode = Literal["fresh", "resume", "restart"]
@@ -32,7 +33,7 @@ class Started(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="
     dispatch: str
     term: int
     deployment: str
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Delta(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="delta"):
@@ -49,7 +50,7 @@ class Delta(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="ty
     text: str
     token_ids: list[int]
     logprobs: Any = None
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="progress"):
@@ -60,7 +61,7 @@ class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     attempt: str
     seq: Count
     token_ids: list[int]
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Usage(Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -110,7 +111,7 @@ class Terminal(Struct, kw_only=True, frozen=True, omit_defaults=True):
     timing_ms: dict[str, float] = {}
     error: ErrorBody | None = None
     deployment: str | None = None
-    v: int = WIRE_VERSION
+    v: int = msgspec.field(default_factory=wire_version)
 
 
 class Completed(Terminal, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="completed"):

@@ -33,6 +33,7 @@ def test_fields_beside_the_body_and_in_it() -> None:
         "session": "s",
         "reply": {"topic": "inference.responses", "partition": 3},
         "body": {"prompt": "x", "max_tokens": 3, "logit_bias": {"7": 1.5}},
+        "v": 1,
     }
 
 
