@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import BodyPartReader, web
 
@@ -18,7 +18,7 @@ RECEIVE_TIMEOUT_S = 180.0
 """How long a client may pause within its body; its connection of the pool is held meanwhile."""
 PIECE_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
-"""An INSERT whose FORMAT clause ends within these is streamed."""
+"""An INSERT whose FORMAT clause ends within these is not held in memory."""
 MAX_STATEMENT_BYTES = 256 << 20
 
 # With these words a body goes on with the INSERT that the URL began; otherwise it is rows.
@@ -87,14 +87,14 @@ def _joined(url_sql: bytes, in_url: Statement, text: bytes) -> Statement:
     if not url_sql:
         return parse(text)
     if in_url.kind is Kind.INSERT_DATA and not _CONTINUES.match(text):
-        return Statement(kind=Kind.INSERT_DATA, text=url_sql, bare=url_sql, data=text)
+        return replace(in_url, data=text)
     return parse(url_sql + b"\n" + text) if text else in_url
 
 
 def _check_size(size_bytes: int) -> None:
     if size_bytes > MAX_STATEMENT_BYTES:
         raise StatementError(
-            f"The statement has more than {MAX_STATEMENT_BYTES} bytes; send rows with INSERT ... FORMAT, which streams",
+            f"The statement has more than {MAX_STATEMENT_BYTES} bytes; send rows with INSERT ... FORMAT",
             engine_code=QUERY_IS_TOO_LARGE,
             name="QUERY_IS_TOO_LARGE",
         )

@@ -125,10 +125,6 @@ class EmbeddedServer:
         """`LocalClient.query_arrow`: the result of a SELECT as an Arrow table."""
         return await self._local.query_arrow(sql, settings=settings, params=params)
 
-    async def insert_arrow(self, table: str, rows: pa.Table, *, settings: Mapping[str, str] | None = None) -> int:
-        """`LocalClient.insert_arrow`: one INSERT on the connection kept for inserts; returns the rows written."""
-        return await self._local.insert_arrow(table, rows, settings=settings)
-
     async def _listen(self, interface: HttpInterface) -> None:
         self._runner = web.AppRunner(
             interface.application(),

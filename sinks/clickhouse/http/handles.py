@@ -4,14 +4,17 @@ The only module that calls chDB. Everything here blocks (the engine releases the
 time per handle. Sharing handles among requests is the pool's work.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import chdb
 
 from sinks.clickhouse.http.errors import StatementError, from_engine
 from sinks.clickhouse.http.requests import ExternalTable
+from sinks.clickhouse.http.spool import Spool
 
 ENGINE_VERSION: str = chdb.engine_version
 DEFAULT_DATABASE = "default"
@@ -19,6 +22,7 @@ UNKNOWN_FORMAT = 73
 
 # chDB gives these names to Python objects; asked for over HTTP they would not be bytes.
 _PYTHON_FORMATS = frozenset({"arrowtable", "dataframe", "datastore"})
+_FORMAT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,15 @@ class Result:
     read_bytes: int
     written_rows: int
     written_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Insert:
+    """An INSERT whose rows are being gathered."""
+
+    spool: Spool
+    sql: bytes
+    params: Mapping[str, str]
 
 
 class Handle:
@@ -51,13 +64,14 @@ class Handle:
         self.readonly = readonly
         self.is_dirty = False
         self._path = path
+        self._folder = Path(path)
         self._keeps_state = keeps_state
         self._database = DEFAULT_DATABASE
         self._settings: dict[str, str] = {}
         self._passing_tables: list[str] = []
         self._connection: Any = None
         self._stream: Any = None
-        self._insert: Any = None
+        self._insert: _Insert | None = None
         self._open()
 
     @property
@@ -132,57 +146,60 @@ class Handle:
             return None
         return bytes(block.bytes())
 
-    def open_insert(self, sql: str, format_name: str, params: Mapping[str, str] | None = None) -> None:
-        """Begin an INSERT whose rows come as bytes. `sql` ends before FORMAT."""
+    def open_insert(
+        self, sql: bytes, format_name: str, *, settings: bytes = b"", params: Mapping[str, str] | None = None
+    ) -> None:
+        """Begin an INSERT whose rows come as bytes; the engine sees nothing of it before `finish_insert`.
+
+        Args:
+            sql: ends before SETTINGS and FORMAT.
+            format_name: of the rows.
+            settings: the SETTINGS clause, if there is one.
+            params: fill `{name:Type}` in `sql`.
+        """
         _check_format(format_name)
-        for name, value in (params or {}).items():
-            self.run(f"SET param_{name} = '{_escaped(value, chr(39))}'")
-            self.is_dirty = True
-        try:
-            self._insert = self._connection.send_insert(sql, format_name)
-        except RuntimeError as error:
-            raise self._failed(error) from error
+        spool = Spool(self._folder)
+        source = f"\nFROM INFILE '{spool.path}' COMPRESSION 'none' ".encode()
+        text = sql + source + settings + f"\nFORMAT {format_name}".encode()
+        self._insert = _Insert(spool=spool, sql=text, params=params or {})
 
     def append(self, piece: bytes) -> None:
         """More bytes of the open INSERT."""
-        try:
-            self._insert.append(piece)
-        except RuntimeError as error:
-            raise self._failed(error) from error
+        self._opened_insert().spool.append(piece)
 
     def finish_insert(self) -> Result:
-        """Commit the open INSERT."""
-        insert, self._insert = self._insert, None
+        """Run the open INSERT.
+
+        Not by chDB's streaming insert: 26.9 reports it as done, rows and all, when the table refused them after they
+        were parsed (a constraint). A statement that reads a file says so.
+        """
+        insert, self._insert = self._opened_insert(), None
         try:
-            done = insert.finish()
-        except RuntimeError as error:
-            raise self._failed(error) from error
-        return Result(
-            body=b"",
-            read_rows=done.rows_written,
-            read_bytes=done.bytes_written,
-            written_rows=done.rows_written,
-            written_bytes=done.bytes_written,
-        )
+            return self.query(insert.sql, "TabSeparated", insert.params)
+        finally:
+            insert.spool.close()
 
     def load_table(self, table: ExternalTable) -> None:
         """Make a temporary table with rows, gone when the next request prepares the handle."""
         name = _escaped(table.name, "`")
         self._passing_tables.append(name)
         self.run(f"CREATE OR REPLACE TEMPORARY TABLE `{name}` ({table.structure})")
-        self.open_insert(f"INSERT INTO `{name}`", table.format)
+        self.open_insert(f"INSERT INTO `{name}`".encode(), table.format)
         self.append(table.rows)
         self.finish_insert()
 
     def abort(self) -> None:
-        """End what is open on the connection: a stream is cancelled, an INSERT is not committed. Idempotent."""
-        opened = [each for each in (self._stream, self._insert) if each is not None]
+        """End what is open on the connection: a stream is cancelled, an INSERT is not run. Idempotent."""
+        stream, insert = self._stream, self._insert
         self._stream = self._insert = None
-        for each in opened:
-            try:
-                each.cancel()
-            except RuntimeError:
-                self.is_dirty = True  # the connection is replaced, which ends what would not be cancelled
+        if insert is not None:
+            insert.spool.close()
+        if stream is None:
+            return
+        try:
+            stream.cancel()
+        except RuntimeError:
+            self.is_dirty = True  # the connection is replaced, which ends what would not be cancelled
 
     def renew(self) -> None:
         """Make the connection trustworthy again."""
@@ -199,6 +216,10 @@ class Handle:
         self.abort()
         self._connection.close()
 
+    def _opened_insert(self) -> _Insert:
+        assert self._insert is not None, "open_insert comes first"
+        return self._insert
+
     def _open(self) -> None:
         self._connection = chdb.connect(self._path)
         self._database = DEFAULT_DATABASE
@@ -214,7 +235,7 @@ class Handle:
 
 
 def _check_format(name: str) -> None:
-    if name.lower() in _PYTHON_FORMATS:
+    if name.lower() in _PYTHON_FORMATS or not _FORMAT_NAME.fullmatch(name):
         raise StatementError(f"Unknown format {name}", engine_code=UNKNOWN_FORMAT, name="UNKNOWN_FORMAT")
 
 

@@ -1,7 +1,8 @@
 """ClickHouse's HTTP interface as handlers of aiohttp: receive, run, answer.
 
 How a request is read is in `bodies` and `requests`, what an answer looks like in `responses`, what the engine does in
-`handles`. Results and inserts are streamed: compression and the engine's work run in the request's thread.
+`handles`. Results are streamed, rows of an INSERT are gathered on disk: compression, that and the engine's work run in
+the request's thread.
 """
 
 import time
@@ -139,8 +140,10 @@ class HttpInterface:
     async def _insert(self, lease: Lease, asked: Asked, headers: dict[str, str]) -> web.Response:
         statement, options, handle = asked.statement, asked.options, lease.handle
         began_ns = time.perf_counter_ns()
-        sql, format_name = statement.text.decode(), statement.format or options.default_format
-        await lease.run(handle.open_insert, sql, format_name, options.params)
+        format_name = statement.format or options.default_format
+        await lease.run(
+            handle.open_insert, statement.text, format_name, settings=statement.settings, params=options.params
+        )
         if statement.data:
             await lease.run(handle.append, statement.data)
         if asked.body is not None:

@@ -1,7 +1,7 @@
-"""The engine for the process that owns it: statements and Arrow inserts without HTTP.
+"""The engine for the process that owns it: statements without HTTP.
 
-Statements and inserts have a connection and a thread each, apart from each other and from the pool of the clients: a
-rollup does not delay an insert, and no client can take the owner's place. No limits apply here.
+They have a connection and a thread of their own, apart from the pool of the clients: no client can take the owner's
+place. No limits apply here.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from sinks.clickhouse.http.errors import StatementError, from_engine
+from sinks.clickhouse.http.errors import from_engine
 from sinks.clickhouse.http.handles import Handle
 from topics.errors import TransportError
 
@@ -71,11 +71,10 @@ class Channel:
 
 
 class LocalClient:
-    """Statements and inserts of the owner. Every method may be called from any task of one event loop."""
+    """Statements of the owner, one after the other. Every method may be called from any task of one event loop."""
 
     def __init__(self, path: str) -> None:
         self._statements = Channel(path, mark="owner-statements;")
-        self._inserts = Channel(path, mark="owner-inserts;")
 
     async def execute(
         self, sql: str, *, settings: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
@@ -99,43 +98,6 @@ class LocalClient:
         table = await self.query_arrow(sql, settings=settings, params=params)
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
-    async def insert_arrow(self, table: str, rows: pa.Table, *, settings: Mapping[str, str] | None = None) -> int:
-        """Insert the columns of `rows` by name: one INSERT, which makes one part per partition of the table.
-
-        Args:
-            table: `name` or `database.name`.
-            rows: converted to the table's types by the engine; columns that the table has besides get their defaults.
-            settings: of this INSERT.
-
-        Returns:
-            Rows written.
-
-        Raises:
-            StatementError: nothing was inserted, unless the rows span several partitions of the table. A cancelled call
-                may or may not have inserted.
-        """
-        return await self._inserts.run(lambda handle: _insert(handle, table, rows), settings=settings)
-
     async def close(self) -> None:
-        """Wait for the calls made so far, then close both connections."""
-        await self._inserts.close()
+        """Wait for the calls made so far, then close the connection."""
         await self._statements.close()
-
-
-def _insert(handle: Handle, table: str, rows: pa.Table) -> int:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows.combine_chunks())
-    name = ".".join(_quoted(part) for part in table.split("."))
-    columns = ", ".join(_quoted(column) for column in rows.column_names)
-    try:
-        handle.open_insert(f"INSERT INTO {name} ({columns})", "ArrowStream")
-        handle.append(sink.getvalue().to_pybytes())
-        return handle.finish_insert().written_rows
-    except StatementError:
-        handle.abort()
-        raise
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.strip("`").replace("`", "\\`") + "`"

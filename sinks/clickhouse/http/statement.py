@@ -11,6 +11,8 @@ from enum import StrEnum
 from sinks.clickhouse.http.errors import StatementError
 
 SYNTAX_ERROR = 62
+UNKNOWN_TYPE_OF_QUERY = 78
+INTO_OUTFILE_NOT_ALLOWED = 358
 
 _TOKEN = re.compile(
     rb"""(?P<blank>\s+|--[^\n]*|\#[!\ ][^\n]*|/\*.*?\*/)
@@ -23,6 +25,10 @@ _TOKEN = re.compile(
 # ASC and DESC: `ORDER BY format DESC` sorts by a column of that name.
 _FORMAT_NAME = re.compile(rb"\s+(?!(?:ASC|DESC)\b)([A-Za-z][A-Za-z0-9]*)", re.IGNORECASE)
 _LINE_END = re.compile(rb"[ \t]*;?[ \t]*(?:\r?\n)?")
+# SETTINGS may also name a table or a column; the clause goes on with a setting and its value.
+_SETTING = re.compile(rb"\s+[A-Za-z_][A-Za-z0-9_]*\s*=")
+_GAP = rb"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+_FILE_NAME = re.compile(_GAP + rb"(?:INFILE|OUTFILE)" + _GAP + rb"['$]", re.IGNORECASE | re.DOTALL)
 _LITERAL = re.compile(rb"'((?:[^'\\]|\\.|'')*)'", re.DOTALL)
 
 _READING_WORDS = frozenset({b"SELECT", b"WITH", b"FROM"})
@@ -50,14 +56,16 @@ class Kind(StrEnum):
 class Statement:
     """A statement taken apart.
 
-    `text` is what the engine runs: for `INSERT_DATA` it ends before FORMAT. `bare` is a SELECT without its FORMAT
-    clause. `format` is None where the statement names none. `data` holds the bytes after an INSERT's FORMAT clause.
+    `text` is what the engine runs: for `INSERT_DATA` it ends before SETTINGS and FORMAT, and `settings` is the SETTINGS
+    clause. `bare` is a SELECT without its FORMAT clause. `format` is None where the statement names none. `data` holds
+    the bytes after an INSERT's FORMAT clause.
     """
 
     kind: Kind
     text: bytes
     bare: bytes
     format: str | None = None
+    settings: bytes = b""
     data: bytes = b""
 
 
@@ -78,7 +86,8 @@ def parse(sql: bytes) -> Statement:
     """Take a statement apart. `sql` may go on after what is given here, if that is data of an INSERT.
 
     Raises:
-        StatementError: more than one statement, which ClickHouse's HTTP interface does not take either.
+        StatementError: more than one statement, or a file of this machine to read from or write to (INFILE, OUTFILE):
+            ClickHouse's HTTP interface does not take these either.
     """
     tokens = _tokens(sql)
     first = next((token for token in tokens if token.kind == "word"), None)
@@ -121,21 +130,31 @@ def _tokens(sql: bytes) -> Iterator[_Token]:
 
 
 def _insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
+    settings_start: int | None = None
     for token in tokens:
         if token.depth:
             continue
         if token.word == b"FORMAT" and (name := _FORMAT_NAME.match(sql, token.end)):
             line_end = _LINE_END.match(sql, name.end())
-            return Statement(
-                kind=Kind.INSERT_DATA,
-                text=sql[: token.start],
-                bare=sql[: token.start],
-                format=name.group(1).decode(),
+            return _insert_data(
+                sql[: token.start],
+                settings_start,
+                format_name=name.group(1).decode(),
                 data=sql[line_end.end() if line_end else name.end() :],
             )
         if token.word in _INLINE_WORDS:
+            _refuse_file(sql, token)
             return Statement(kind=Kind.INSERT_INLINE, text=sql, bare=sql)
-    return Statement(kind=Kind.INSERT_DATA, text=sql, bare=sql)
+        if token.word == b"SETTINGS" and settings_start is None and _SETTING.match(sql, token.end):
+            settings_start = token.start
+    return _insert_data(sql, settings_start)
+
+
+def _insert_data(
+    head: bytes, settings_start: int | None, *, format_name: str | None = None, data: bytes = b""
+) -> Statement:
+    text, settings = (head, b"") if settings_start is None else (head[:settings_start], head[settings_start:])
+    return Statement(kind=Kind.INSERT_DATA, text=text, bare=text, settings=settings, format=format_name, data=data)
 
 
 def _reading(sql: bytes, tokens: Iterator[_Token], kind: Kind) -> Statement:
@@ -147,6 +166,7 @@ def _reading(sql: bytes, tokens: Iterator[_Token], kind: Kind) -> Statement:
             _refuse_second(tokens)
             sql = sql[: token.start]
             break
+        _refuse_file(sql, token)
         if clause and token.start < clause.end():
             continue
         if clause and not has_settings:
@@ -160,6 +180,22 @@ def _reading(sql: bytes, tokens: Iterator[_Token], kind: Kind) -> Statement:
         return Statement(kind=kind, text=sql, bare=sql)
     bare = sql[:clause_start] + sql[clause.end() :]
     return Statement(kind=kind, text=sql, bare=bare, format=clause.group(1).decode())
+
+
+def _refuse_file(sql: bytes, token: _Token) -> None:
+    if token.word not in (b"FROM", b"INTO") or not _FILE_NAME.match(sql, token.end):
+        return
+    if token.word == b"FROM":
+        raise StatementError(
+            "FROM INFILE is not allowed: the file would be the server's; send its rows as the body",
+            engine_code=UNKNOWN_TYPE_OF_QUERY,
+            name="UNKNOWN_TYPE_OF_QUERY",
+        )
+    raise StatementError(
+        "INTO OUTFILE is not allowed: the file would be the server's; write the answer's body to yours",
+        engine_code=INTO_OUTFILE_NOT_ALLOWED,
+        name="INTO_OUTFILE_NOT_ALLOWED",
+    )
 
 
 def _refuse_second(rest: Iterator[_Token]) -> None:

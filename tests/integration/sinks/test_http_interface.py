@@ -55,6 +55,9 @@ EVERY_TYPE_ROW: tuple[object, ...] = (
 @dataclass(frozen=True)
 class Server:
     url: str
+    folder: Path
+    """The engine's."""
+    pid: int
 
     @property
     def port(self) -> int:
@@ -73,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as child:
         assert child.stdout is not None
         try:
-            yield Server(child.stdout.readline().strip())
+            yield Server(child.stdout.readline().strip(), path, child.pid)
         finally:
             child.terminate()
             assert child.wait(timeout=20) == 0
@@ -276,6 +279,35 @@ def test_a_long_insert_is_streamed(client: Client, table: str) -> None:
     assert count(client, table) == 200_000
 
 
+@pytest.mark.parametrize(
+    ("clauses", "rows"),
+    [
+        ("SETTINGS format_csv_delimiter = ';' FORMAT CSV", "1;2;x\n"),
+        ("SETTINGS format_csv_delimiter = ';'", "1;2;x\n"),
+        ("-- all of them\nFORMAT CSV", "1,2,x\n"),
+        ("-- all of them", "1,2,x\n"),
+    ],
+)
+def test_settings_and_comments_of_an_insert_are_kept(
+    http: httpx.Client, client: Client, table: str, clauses: str, rows: str
+) -> None:
+    params = {"query": f"INSERT INTO {table} {clauses}", "default_format": "CSV"}
+    assert http.post("/", params=params, content=rows).text == ""
+    assert rows_of(client, f"SELECT a, b, s FROM {table}") == [(1, 2.0, "x")]
+
+
+def test_columns_left_out_get_their_defaults(http: httpx.Client, client: Client) -> None:
+    name = f"t_{uuid.uuid4().hex}"
+    client.command(
+        f"CREATE TABLE {name} (a UInt8, m UInt8 MATERIALIZED a + 1, d UInt8 DEFAULT a + 2, z UInt8)"
+        " ENGINE = MergeTree ORDER BY a"
+    )
+    http.post("/", params={"query": f"INSERT INTO {name} FORMAT JSONEachRow"}, content='{"a": 1, "z": 9}')
+    http.post("/", params={"query": f"INSERT INTO {name} (z, a) FORMAT CSV"}, content="9,2")
+    assert rows_of(client, f"SELECT a, m, d, z FROM {name} ORDER BY a") == [(1, 2, 3, 9), (2, 3, 4, 9)]
+    client.command(f"DROP TABLE {name}")
+
+
 def test_inline_values_and_selects_are_inserted(client: Client, table: str) -> None:
     client.command(f"INSERT INTO {table} VALUES (1, 2, 'v')")
     client.command(f"INSERT INTO {table} SELECT number, 1, 'z' FROM numbers(10)")
@@ -336,6 +368,53 @@ def test_rows_that_do_not_fit_are_an_error_and_insert_nothing(client: Client, ht
     answer = http.post("/", params={"query": f"INSERT INTO {table} FORMAT CSV"}, content="1,2,x\nx,y\n")
     assert (answer.status_code, answer.headers["X-ClickHouse-Exception-Code"]) == (400, "27")
     assert count(client, table) == 0
+
+
+@pytest.fixture
+def checked(client: Client) -> Iterator[str]:
+    """An empty table (a UInt64, b UInt64) that takes a below 100, with a name of its own."""
+    name = f"t_{uuid.uuid4().hex}"
+    client.command(
+        f"CREATE TABLE {name} (a UInt64, b UInt64, CONSTRAINT small CHECK a < 100) ENGINE = MergeTree ORDER BY a"
+    )
+    yield name
+    client.command(f"DROP TABLE {name}")
+
+
+def test_rows_that_the_table_refuses_are_an_error_and_insert_nothing(compressing: Client, checked: str) -> None:
+    with pytest.raises(DatabaseError, match="VIOLATED_CONSTRAINT") as caught:
+        compressing.insert(checked, [(1, 1), (200, 2)], column_names=["a", "b"])
+    assert caught.value.code == 469
+    assert count(compressing, checked) == 0
+    assert compressing.insert(checked, [(1, 1), (2, 2)], column_names=["a", "b"]).written_rows == 2
+    assert count(compressing, checked) == 2
+
+
+def test_rows_far_down_are_refused_too_and_take_all_with_them(http: httpx.Client, client: Client, checked: str) -> None:
+    rows = "1,1\n" * 50_000 + "200,2\n"
+    answer = http.post("/", params={"query": f"INSERT INTO {checked} FORMAT CSV"}, content=rows)
+    assert (answer.headers["X-ClickHouse-Exception-Code"], count(client, checked)) == ("469", 0)
+
+
+def test_an_insert_into_no_table_carries_the_engines_code(http: httpx.Client) -> None:
+    answer = http.post("/", params={"query": "INSERT INTO nosuch FORMAT CSV"}, content="1\n")
+    assert (answer.status_code, answer.headers["X-ClickHouse-Exception-Code"]) == (404, "60")
+
+
+@pytest.mark.parametrize("name", ["Nosuch", "CSV SETTINGS max_threads=1", "CSV'"])
+def test_a_format_is_a_name(http: httpx.Client, table: str, name: str) -> None:
+    answer = http.post("/", params={"query": f"INSERT INTO {table}", "default_format": name}, content="1,2,x\n")
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "73"
+
+
+def test_files_of_the_server_are_neither_read_nor_written(http: httpx.Client, server: Server, table: str) -> None:
+    outside = server.folder.parent / f"{table}.csv"
+    assert "INTO_OUTFILE_NOT_ALLOWED" in http.post("/", content=f"SELECT 1 INTO OUTFILE '{outside}'").text
+    assert not outside.exists()
+    outside.write_text("1,2,x\n")
+    answer = http.post("/", content=f"INSERT INTO {table} FROM INFILE '{outside}' FORMAT CSV")
+    assert "UNKNOWN_TYPE_OF_QUERY" in answer.text
+    assert http.post("/", content=f"SELECT count() FROM {table}").text == "0\n"
 
 
 def test_a_stream_that_fails_midway_says_so(compressing: Client) -> None:
@@ -550,6 +629,30 @@ async def test_an_upload_that_breaks_off_inserts_nothing_and_frees_its_place(ser
                 await many.post("/", params=query, content=begins_and_stops())
         answer = await many.post("/", content=f"SELECT count() FROM {table}")
     assert answer.text == "0\n"
+
+
+def files_without_name(server: Server) -> int:
+    """How many the server has open right in the engine's folder."""
+    targets = []
+    for entry in Path(f"/proc/{server.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            targets.append(entry.readlink())
+    return sum(target.parent == server.folder and target.name.endswith(" (deleted)") for target in targets)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_an_upload_that_is_cut_off_inserts_nothing_and_leaves_no_file(
+    server: Server, client: Client, table: str
+) -> None:
+    listed = sorted(server.folder.iterdir())
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    query = f"/?query=INSERT+INTO+{table}+FORMAT+CSV"
+    writer.write(f"POST {query} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1,2,x\n".encode())
+    assert await eventually(lambda: files_without_name(server) == 1)
+    assert sorted(server.folder.iterdir()) == listed
+    writer.close()
+    assert await eventually(lambda: files_without_name(server) == 0)
+    assert count(client, table) == 0
 
 
 async def test_many_clients_at_once_get_their_own_answers(server: Server) -> None:

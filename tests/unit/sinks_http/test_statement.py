@@ -63,8 +63,42 @@ def test_rows_begin_after_the_line_of_the_format(sql: bytes, data: bytes) -> Non
     assert parse(sql).data == data
 
 
-def test_an_insert_goes_to_the_engine_without_its_format() -> None:
-    assert parse(b"INSERT INTO t SETTINGS async_insert = 0 FORMAT CSV\n1").text.rstrip().endswith(b"async_insert = 0")
+@pytest.mark.parametrize(
+    ("sql", "text", "settings"),
+    [
+        (b"INSERT INTO t SETTINGS async_insert = 0 FORMAT CSV\n1", b"INSERT INTO t", b"SETTINGS async_insert = 0"),
+        (b"INSERT INTO t (a) settings a = 'FORMAT x', b=1", b"INSERT INTO t (a)", b"settings a = 'FORMAT x', b=1"),
+        (b"INSERT INTO settings FORMAT CSV\n1", b"INSERT INTO settings", b""),
+        (b"INSERT INTO settings SETTINGS a = 1 FORMAT CSV\n1", b"INSERT INTO settings", b"SETTINGS a = 1"),
+        (b"INSERT INTO t (settings) FORMAT CSV\nSETTINGS a = 1", b"INSERT INTO t (settings)", b""),
+    ],
+)
+def test_an_insert_is_parted_from_its_settings_and_format(sql: bytes, text: bytes, settings: bytes) -> None:
+    statement = parse(sql)
+    assert (statement.text.strip(), statement.settings.strip()) == (text, settings)
+
+
+@pytest.mark.parametrize(
+    ("sql", "code"),
+    [
+        (b"INSERT INTO t FROM INFILE '/etc/passwd' FORMAT LineAsString", 78),
+        (b"INSERT INTO t (a) from/**/infile $$/etc/passwd$$ FORMAT LineAsString", 78),
+        (b"WITH 1 AS x INSERT INTO t FROM INFILE 'x' FORMAT CSV", 78),
+        (b"SELECT 1 INTO OUTFILE 'x'", 358),
+        (b"EXPLAIN SELECT 1 INTO -- where\n OUTFILE 'x' FORMAT CSV", 358),
+    ],
+)
+def test_files_of_the_server_are_refused(sql: bytes, code: int) -> None:
+    with pytest.raises(StatementError, match="FILE is not allowed") as caught:
+        parse(sql)
+    assert caught.value.engine_code == code
+
+
+@pytest.mark.parametrize(
+    "sql", [b"SELECT a FROM infile", b"SELECT $$FROM INFILE 'x'$$", b"INSERT INTO outfile VALUES ('x')"]
+)
+def test_tables_may_be_named_like_files(sql: bytes) -> None:
+    assert parse(sql).text == sql
 
 
 def test_a_bare_select_has_no_format_and_keeps_its_settings() -> None:
