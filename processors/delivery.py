@@ -1,7 +1,6 @@
 """Settling inputs: only when the broker has their outputs and the trace of what was decided about them."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -54,6 +53,17 @@ class Settlement:
         """Settle in the background from now on."""
         self._task = asyncio.create_task(self._run(), name="settlement")
 
+    async def join(self) -> None:
+        """Wait until settling cannot go on; it never ends by itself.
+
+        Raises:
+            Exception: what ended it.
+        """
+        if self._task is not None:
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+
     async def flush(self) -> None:
         """Return when everything that was delivered is settled."""
         await self._idle.wait()
@@ -62,8 +72,7 @@ class Settlement:
         """Settle nothing more."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
             self._task = None
 
     async def _run(self) -> None:

@@ -172,6 +172,8 @@ class Shards:
 
     def on_heartbeat(self, heartbeat: Heartbeat, *, timestamp_ms: int) -> None:
         """A worker of the model has spoken; `timestamp_ms` is its record's."""
+        if self._is_closed:
+            return
         self._clock.observe(timestamp_ms, local_s=time.time())
         for shard in self._shards.values():
             effects = shard.scheduler.on_heartbeat(heartbeat, at_ms=timestamp_ms, now_s=self._now_s())
@@ -179,6 +181,8 @@ class Shards:
 
     def on_cancel(self, cancellation: Cancellation) -> None:
         """A sender wants a request to end."""
+        if self._is_closed:
+            return
         for shard in self._shards.values():
             self._apply(shard, shard.scheduler.on_cancel(cancellation, now_s=self._now_s()))
 
@@ -188,6 +192,8 @@ class Shards:
         if subject != self._policy.model:
             return
         self._control[record.key] = record
+        if self._is_closed:
+            return
         for shard in self._shards.values():
             self._apply(shard, shard.scheduler.on_control(record, now_s=self._now_s()))
 
@@ -304,6 +310,8 @@ class Shards:
 
     def _wake(self, shard: _Shard) -> None:
         shard.timer = None
+        if self._is_closed:
+            return
         self._apply(shard, shard.scheduler.on_wake(now_s=self._now_s()))
 
     def _now_s(self) -> float:

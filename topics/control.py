@@ -26,7 +26,7 @@ class DeploymentState(Struct, kw_only=True, frozen=True, tag_field="type", tag="
 
 
 class Rollout(Struct, kw_only=True, frozen=True, tag_field="type", tag="rollout"):
-    """How the requests of a model are shared between its stable and, if there is one, its canary deployment."""
+    """Which deployment serves a model. `canary` and `canary_ratio` are reserved: processors go by `stable` alone."""
 
     model: str
     stable: str

@@ -1,4 +1,4 @@
-"""What workers say about themselves, read by processors, the autoscaler and `millrace status`.
+"""What workers say about themselves, read by processors and `millrace status`.
 
 A heartbeat is a whole statement, never a difference: a reader needs only the newest one of each worker. It goes out on
 change and at least every 200 ms; a worker whose newest heartbeat is older than 3 s gets no work.

@@ -15,7 +15,9 @@ TRACESTATE: Final = "tracestate"
 TABLE: Final = "table"
 """Header of a trace record: the table its Arrow batch belongs to."""
 
-_DLQ_PREFIX: Final = "__dlq.errors."
+DLQ_PREFIX: Final = "__dlq.errors."
+MAX_TRACE_CONTEXT_BYTES: Final = 512
+"""Longest value of a trace context header that is sent on: what a `tracestate` has to fit into everywhere."""
 
 
 def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
@@ -28,8 +30,13 @@ def header(headers: Iterable[tuple[str, bytes]], name: str) -> bytes | None:
 
 
 def trace_context(headers: Iterable[tuple[str, bytes]]) -> Headers:
-    """Those headers that carry the trace context, to be sent on with what follows from the record."""
-    return [(key, value) for key, value in headers if key in (TRACEPARENT, TRACESTATE)]
+    """Those headers that carry the trace context, to be sent on with what follows from the record.
+
+    The last one of each name, and none whose value is longer than `MAX_TRACE_CONTEXT_BYTES`.
+    Source: W3C Trace Context, section 3.3.1.5 (limits of `tracestate`).
+    """
+    found = {key: value for key, value in headers if key in (TRACEPARENT, TRACESTATE)}
+    return [(key, value) for key, value in found.items() if value and len(value) <= MAX_TRACE_CONTEXT_BYTES]
 
 
 def trace_id(headers: Iterable[tuple[str, bytes]]) -> bytes:
@@ -65,4 +72,4 @@ def dead_letter(
         "code": code,
         "message": message,
     }
-    return [*headers, *((_DLQ_PREFIX + name, value.encode()) for name, value in why.items())]
+    return [*headers, *((DLQ_PREFIX + name, value.encode()) for name, value in why.items())]

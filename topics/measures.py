@@ -1,7 +1,7 @@
-"""The catalogue of measures: every number that Millrace reports about itself, with its unit and what to do about it.
+"""The catalogue of measures: numbers about Millrace itself, each with its unit and what to do about it.
 
-Processes count under these names and dashboards and alerts refer to them; a name that is not here does not exist. `s`
-are seconds. Labels are low in cardinality: never an id.
+Dashboards and alerts are to refer to these names; a name that is not here does not exist. No process exports them yet:
+today's numbers are in ClickHouse and in `millrace status`. `s` are seconds. Labels are low in cardinality: never an id.
 """
 
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Request(Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A request as it lies on its lane's topic.
 
     `deadline_ms` counts from the record's timestamp, in broker time. `body` keeps the sender's bytes: they are decoded
-    once at admission (`topics.bodies`) and carried on unchanged.
+    once at admission (`topics.bodies`) and carried on unchanged. `session` names a conversation; nothing uses it yet.
     """
 
     body: msgspec.Raw

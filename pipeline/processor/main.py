@@ -118,7 +118,7 @@ async def _until_stopped(stations: list[Station], stop: asyncio.Event) -> int:
             task.cancel()
     if stop.is_set():
         return 0
-    logger.error(
-        "the Faust app of %s ended by itself", [s.model for s, j in zip(stations, joins, strict=True) if j.done()]
-    )
+    for station, join in zip(stations, joins, strict=True):
+        if join.done() and not join.cancelled():
+            logger.error("the processor of %s ended by itself", station.model, exc_info=join.exception())
     return 1

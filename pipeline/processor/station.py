@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
@@ -12,6 +13,7 @@ from faust.contrib.asgi import bind_to_running_loop
 
 from pipeline.runtime import kafka
 from pipeline.runtime.broadcasts import BroadcastReader
+from pipeline.runtime.producers import renew_identity
 from pipeline.runtime.tracing import TraceShipper
 from pipeline.settings import KafkaSettings
 from processors.app import FETCH_BYTES, MAX_POLL_RECORDS, FaustFlow, build_app, group_of
@@ -55,7 +57,7 @@ class Station:
         self._settings = settings
         self._flow = FaustFlow()
         self._settlement = Settlement(shipper, lambda at: self.shards.settle(at))
-        self._outbox = Outbox(producer, self._settlement.on_delivered)
+        self._outbox = Outbox(producer, self._settlement.on_delivered, renew=partial(renew_identity, producer))
         self.shards = Shards(
             policy, process=process, run=run, replies=replies, outbox=self._outbox, shipper=shipper, flow=self._flow
         )
@@ -81,8 +83,19 @@ class Station:
         await self._app.start()
 
     async def join(self) -> None:
-        """Return when the app has stopped or crashed; it never stops by itself."""
-        await self._app.wait()
+        """Return when a part has ended: the app, the outbox or the settlement; none ends by itself.
+
+        Raises:
+            Exception: what ended the outbox or the settlement.
+        """
+        parts = [asyncio.ensure_future(join()) for join in (self._app.wait, self._outbox.join, self._settlement.join)]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                part.cancel()
 
     async def stop(self) -> None:
         """Take nothing more, deliver what was decided, commit it and leave the group."""

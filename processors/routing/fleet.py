@@ -74,7 +74,7 @@ class Worker:
         self.free_kv_tokens = 0
         self.backlog_tokens = 0
         self.is_empty = False
-        self.reserve = int(RESERVE_RATIO * heartbeat.limits.max_sequences)
+        self.reserve = 0
         self.rank: Rank = (0.0, 0.0, self.name)
 
     def fits(self, demand: Demand) -> bool:
@@ -201,6 +201,7 @@ class Fleet:
         credits = heartbeat.credits
         worker.free_sequences = self._share(credits.free_sequences)
         worker.free_kv_tokens = self._share(credits.free_kv_tokens)
+        worker.reserve = int(RESERVE_RATIO * heartbeat.limits.max_sequences / self._shards)
         worker.backlog_tokens = credits.prefill_backlog_tokens
         worker.is_empty = heartbeat.running == 0 and heartbeat.waiting == 0
         for slot in heartbeat.slots:
