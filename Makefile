@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check format bench-latency bench-throughput lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,25 +28,30 @@ setup-vllm: setup ## .venv-vllm and the demo's model: vLLM for this machine's GP
 demo: $(if $(filter vllm,$(ENGINE)),setup-vllm,setup) ## Kafka, ClickHouse, an engine and traffic, on this machine (ENGINE=vllm|simulated)
 	$(BIN)/python -m pipeline.demo --engine $(ENGINE)
 
-test: setup-vllm ## everything that can fail: unit, properties, integration, scenarios
+test: setup-vllm static ## everything that can fail: static checks, unit, properties, integration, scenarios
 	$(BIN)/pytest tests/unit tests/properties tests/integration tests/scenarios
 
-check: setup ## what a change must pass in a minute: format, lint, types, imports, unit, properties
+check: static ## what a change must pass in a minute: static checks, unit, properties
+	$(BIN)/pytest tests/unit tests/properties
+
+static: setup ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
-	$(BIN)/pytest tests/unit tests/properties
 
 format: setup ## rewrite the code as the formatter and the safe fixes want it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench-latency: setup ## where the time of a request goes, against an HTTP server (tests/bench)
+bench-latency: setup ## what the pipeline adds to the first token, beside an HTTP server (tests/bench)
 	$(BIN)/python -m tests.bench.latency
 
 bench-throughput: setup ## how many requests the pipeline carries (tests/bench)
 	$(BIN)/python -m tests.bench.throughput
+
+bench-backlog: setup ## what 100,000 waiting bulk requests cost an interactive one (tests/bench)
+	$(BIN)/python -m tests.bench.backlog
 
 lock: setup ## recompile the locks from pyproject.toml and infra/locks/*.in
 	$(COMPILE) pyproject.toml --output-file $(LOCKS)/base.txt

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-tokens", metavar="N", type=positive, default=256, help="longest answer in tokens; default: %(default)s"
     )
-    parser.add_argument("--temperature", metavar="T", type=float, help="0 to 2; default: the model's")
+    parser.add_argument("--temperature", metavar="T", type=float, help="0 to 2; default: 1")
     parser.add_argument("--system", metavar="S", help="system message before the question")
     parser.add_argument("--tenant", metavar="T", default=DEFAULT_TENANT, help="who asks; default: %(default)s")
 

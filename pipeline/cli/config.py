@@ -9,8 +9,8 @@ import sys
 from pipeline.cli.arguments import settings_of
 from pipeline.cli.failures import OK
 from pipeline.cli.output import emit_json
-from pipeline.cli.toml import dumps
 from pipeline.settings import masked
+from pipeline.settings.toml import dumps
 
 EXAMPLE = "millrace config show --set kafka.brokers=kafka:9092 > millrace.toml"
 

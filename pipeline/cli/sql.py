@@ -18,7 +18,7 @@ from sinks.clickhouse.queries import Query, load_queries
 from topics.errors import SettingsError
 
 EXAMPLE = """\
-millrace sql "SELECT latency_class, count() FROM requests GROUP BY latency_class"
+millrace sql "SELECT latency_class, count() FROM requests_final GROUP BY latency_class"
 millrace sql --query latency_by_class_and_station --param hours=1
 millrace sql --query slowest --format csv > slowest.csv"""
 

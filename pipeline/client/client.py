@@ -23,10 +23,10 @@ class Client:
 
     - `model`, and `latency_class` (`interactive` unless given): the lane.
     - `messages` (chat) or `prompt` (completion), and any other field of the OpenAI body, such as `max_tokens=64`.
-    - `id`: a random one unless given. Identity is (tenant, model, id): a second request with the same id and body gets
-      the answer of the first, with another body it is rejected.
+    - `id`: a random one unless given. Identity is (tenant, model, id), and `cancel` goes by it. A second request with
+      the same id is a request of its own.
     - `deadline_ms`: from now on; the class has a default.
-    - `session`: requests of one session prefer one worker.
+    - `session`: names the conversation that the request belongs to; carried along, without effect on routing yet.
     - `traceparent`: W3C trace context, passed on to every station.
     - `timeouts`: instead of the client's.
 

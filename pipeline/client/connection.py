@@ -138,8 +138,8 @@ class Connection:
 
         Raises:
             RequestError: the request can never be accepted, or no lane serves its model and class.
-            TransportError: not acknowledged within `send_s`. It may still get there, and is cancelled then; sending it
-                again under the same id is safe.
+            TransportError: not acknowledged within `send_s`. It may still get there, and is cancelled then; sent
+                again it is a request of its own.
         """
         try:
             async with asyncio.timeout(self._timeouts.send_s):

@@ -45,12 +45,13 @@ class LaneCounts:
 class Board:
     """The lanes of the demo, and the table of them."""
 
-    def __init__(self, classes: tuple[str, ...]) -> None:
+    def __init__(self, classes: tuple[str, ...], *, title: str) -> None:
+        self._title = title
         self.lanes = {name: LaneCounts() for name in classes}
 
     def table(self, elapsed_s: float) -> Table:
         """The table at a moment, `elapsed_s` seconds after the first request."""
-        view = table(f"60 chats, three classes, three tenants · {elapsed_s:4.1f} s")
+        view = table(f"{self._title} · {elapsed_s:4.1f} s")
         columns(view, left=["lane"], right=["queued", "running", "done", "other", "tokens/s", "median TTFT"])
         for name, lane in self.lanes.items():
             view.add_row(name, *_cells(lane, elapsed_s))

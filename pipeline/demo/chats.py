@@ -25,7 +25,8 @@ async def ask_aloud(client: Client, *, model: str, question: str) -> None:
 
 async def chat_burst(clients: dict[str, Client], *, model: str, prompts: Sequence[Prompt], live: Live) -> Board:
     """Send all prompts at bursty moments and follow every answer to its end; `live` shows the board meanwhile."""
-    board = Board(tuple(dict.fromkeys(prompt.latency_class for prompt in prompts)))
+    classes = tuple(dict.fromkeys(prompt.latency_class for prompt in prompts))
+    board = Board(classes, title=f"{len(prompts)} chats, {len(classes)} classes, {len(clients)} tenants")
     loop = asyncio.get_running_loop()
     begin_s = loop.time()
     shown = asyncio.create_task(_show(board, live, begin_s))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from infra.devstack.environments import ensure_engine_python
 from infra.devstack.kafka import KafkaBroker
 from infra.devstack.model import MODEL, ensure_model
@@ -22,6 +24,7 @@ from pipeline.local.plan import ProcessPlan, Size, plan
 from pipeline.runtime import topics
 from pipeline.runtime.process import READY_FILE
 from pipeline.settings import Settings, VllmDeployment, load
+from pipeline.settings.toml import dumps
 from topics.catalogue import catalogue
 
 logger = logging.getLogger(__name__)
@@ -91,7 +94,10 @@ class LocalCluster:
         state.remove(self.folder)
 
     def revive(self) -> list[str]:
-        """Start what has ended again, without waiting for it. Returns the names of what was started."""
+        """Start what has ended again; only the broker is waited for. Returns the names of what was started."""
+        if not self.broker.alive:
+            self.broker.start()
+            return ["kafka", *self.revive()]
         ended = [name for name, child in self.children.items() if not child.alive]
         for name in ended:
             self._ready_file(name).unlink(missing_ok=True)
@@ -171,12 +177,18 @@ class LocalCluster:
         return state.ClusterState(
             pid=os.getpid(),
             started_s=state.began_at(os.getpid()) or 0.0,
-            config=str(self.config),
+            config=str(self._resolved),
             kafka=self.broker.bootstrap,
             clickhouse=self.settings.clickhouse.http_url,
             logs=str(self.logs),
             processes={name: child.pid for name, child in self.children.items() if child.alive},
         )
 
+    @property
+    def _resolved(self) -> Path:
+        return self.folder / "millrace.toml"
+
     def _publish(self) -> None:
+        """Let other programs find the cluster, with the settings that its processes have, flags and all."""
+        self._resolved.write_text(dumps(msgspec.to_builtins(self.settings)))
         state.write(self.folder, self._state())

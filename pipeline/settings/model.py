@@ -63,8 +63,9 @@ class ClickHouseSettings(_Section, kw_only=True, frozen=True):
 class ClassSettings(_Section, kw_only=True, frozen=True):
     """A latency class: its targets and what happens to it under load.
 
-    Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO. `deadline_ms` applies where a
-    request names none. `priority` 0 goes first. Only classes with `shed` are turned away; others wait in Kafka.
+    Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO, which steers nothing yet.
+    `deadline_ms` applies where a request names none. `priority` 0 goes first. A class without `shed` fills what the
+    others leave, and leaves them a reserve on every worker.
     """
 
     priority: Annotated[int, Meta(ge=0, le=100)]
@@ -128,7 +129,7 @@ class ModelSettings(_Section, kw_only=True, frozen=True):
 
 
 class TenantSettings(_Section, kw_only=True, frozen=True):
-    """A tenant's share among tenants that wait, relative to a weight of 1."""
+    """A tenant's share among tenants that wait, relative to a weight of 1. Without effect yet."""
 
     weight: Annotated[float, Meta(gt=0)] = 1.0
 
@@ -140,6 +141,7 @@ class TopicSettings(_Section, kw_only=True, frozen=True):
     trace_partitions: Positive = 1
     pools: tuple[str, ...] = ()
     dedupe_window_ms: Positive = 3_600_000
+    """Added to the retention of lanes, slots and responses; requests are not deduplicated yet."""
 
 
 DEFAULT_CLASSES: Final = {

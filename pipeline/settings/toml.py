@@ -1,4 +1,4 @@
-"""Plain values as TOML text: what `config show` prints can be saved and loaded again."""
+"""Plain values as TOML text: what was resolved can be written, and loaded again."""
 
 import json
 import re

@@ -6,13 +6,13 @@ are the commands. `make demo` has a test of its own, and this suite is what `mak
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from infra.devstack.home import CHECKOUT
+from infra.devstack.home import CHECKOUT, millrace_home
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
 
@@ -33,7 +33,7 @@ def commands(block: str) -> list[str]:
 
 def as_script(text: str) -> str:
     """One shell script of all blocks, where Python blocks are run by the environment's interpreter."""
-    lines = ["set -euo pipefail"]
+    lines = ["set -euo pipefail", "trap '.venv/bin/millrace down || true' EXIT"]
     for language, content in blocks(text):
         if language == "python":
             lines += [".venv/bin/python - <<'PYTHON'", content.rstrip(), "PYTHON"]
@@ -48,11 +48,19 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert shown.issuperset(MAKE_ELSEWHERE)
 
 
-def test_commands_of_the_readme_work_in_order(tmp_path: Path) -> None:
+@pytest.fixture
+def cluster_name() -> Iterator[str]:
+    """Name of a local cluster that nobody else has; what it leaves is removed."""
+    name = f"readme-{os.getpid()}"
+    yield name
+    shutil.rmtree(millrace_home() / "clusters" / name, ignore_errors=True)
+
+
+def test_commands_of_the_readme_work_in_order(cluster_name: str) -> None:
     environment = {
         **os.environ,
         "MILLRACE_CONFIG": str(CHECKOUT / "infra" / "demo" / "simulated.toml"),
-        "MILLRACE_CLUSTER": f"readme-{tmp_path.name}",
+        "MILLRACE_CLUSTER": cluster_name,
     }
     done = subprocess.run(
         ["bash", "-c", as_script(README.read_text())],

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.cli.toml import dumps
 from pipeline.settings import load, masked
+from pipeline.settings.toml import dumps
 
 CONFIG = Path(__file__).parents[3] / "infra" / "demo" / "millrace.toml"
 

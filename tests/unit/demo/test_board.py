@@ -34,15 +34,15 @@ def test_a_chat_that_breaks_off_stops_running() -> None:
 
 
 def test_the_table_has_a_row_per_lane_in_their_order() -> None:
-    assert [row[0] for row in cells(Board(("realtime", "bulk")), 1.0)] == ["realtime", "bulk"]
+    assert [row[0] for row in cells(Board(("realtime", "bulk"), title="chats"), 1.0)] == ["realtime", "bulk"]
 
 
 def test_a_lane_without_tokens_shows_no_first_token_and_no_rate() -> None:
-    assert cells(Board(("bulk",)), 0.0) == [["bulk", "0", "0", "0", "0", "0.0", "-"]]
+    assert cells(Board(("bulk",), title="chats"), 0.0) == [["bulk", "0", "0", "0", "0", "0.0", "-"]]
 
 
 def test_a_row_shows_tokens_per_second_and_the_median_first_token() -> None:
-    board = Board(("bulk",))
+    board = Board(("bulk",), title="chats")
     lane = board.lanes["bulk"]
     for first_s in (0.9, 0.1, 0.25):
         lane.on_sent()
