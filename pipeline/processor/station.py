@@ -56,6 +56,7 @@ class Station:
         self.model = policy.model
         self._settings = settings
         self._flow = FaustFlow()
+        self._shipper = shipper
         self._settlement = Settlement(shipper, lambda at: self.shards.settle(at))
         self._outbox = Outbox(producer, self._settlement.on_delivered, renew=partial(renew_identity, producer))
         self.shards = Shards(
@@ -83,14 +84,15 @@ class Station:
         await self._app.start()
 
     async def join(self) -> None:
-        """Return when a part has ended: the app, the outbox or the settlement; none ends by itself.
+        """Return when a part has ended: the app, the outbox, the settlement or the trace; none ends by itself.
 
         Raises:
-            Exception: what ended the outbox or the settlement.
+            Exception: what ended the outbox, the settlement or the trace.
         """
         parts = [asyncio.ensure_future(join()) for join in (self._app.wait, self._outbox.join, self._settlement.join)]
         try:
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [*parts, self._shipper.failed]
+            done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
                 part.result()
         finally:

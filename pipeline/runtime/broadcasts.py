@@ -64,6 +64,7 @@ class BroadcastReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._skips = Seldom()
+        self._leaves = Seldom()
         self._is_failing = False
         self.skipped = 0
         """Records that could not be read."""
@@ -103,14 +104,26 @@ class BroadcastReader:
             consumer.assign(partitions)
             await self._seek(consumer, partitions)
         except BaseException:
-            await consumer.stop()
+            await self._leave(consumer)
             raise
         return consumer
 
     async def _close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
+            await self._leave(consumer)
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        try:
             await consumer.stop()
+        except (Exception, asyncio.CancelledError) as error:
+            # A fetch task that has failed or was cancelled raises here again, before the connections are closed.
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            if self._leaves.due(time.monotonic()) is not None:
+                logger.warning("%s left a client that had failed: %r", self._client_id, error)
+            await consumer._client.close()
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         give_up_at_s = time.monotonic() + self._topics_within_s

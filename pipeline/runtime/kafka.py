@@ -12,6 +12,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from pipeline.runtime.pacing import PacedConsumer
 from pipeline.runtime.producers import Producer
 from pipeline.settings import KafkaSettings
 from topics.codec import MAX_RECORD_BYTES
@@ -69,7 +70,7 @@ def consumer(
         "max_partition_fetch_bytes": MAX_RECORD_BYTES,
         "retry_backoff_ms": 50,
     }
-    return AIOKafkaConsumer(
+    return PacedConsumer(
         *topics, group_id=group, client_id=client_id, **{**_connection(settings), **defaults, **options}
     )
 

@@ -16,6 +16,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerClosed, ProducerFenced, UnknownProducerId
 from aiokafka.producer.transaction_manager import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PidAndEpoch
 
+from pipeline.runtime.pacing import pace_produce
+
 logger = logging.getLogger(__name__)
 
 STOP_WITHIN_S: Final = 5.0
@@ -29,6 +31,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no typ
         super().__init__(client_id=client_id, enable_idempotence=True, **options)
         self._name = client_id
         self._message_accumulator._batch_ttl = math.inf
+        pace_produce(self)
 
     async def stop(self) -> None:
         """Deliver what is left and disconnect; after 5 s without success give it up. Idempotent.

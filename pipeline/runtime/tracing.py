@@ -20,6 +20,7 @@ from pipeline.runtime.logs import Seldom
 from pipeline.runtime.packing import halves, pack
 from pipeline.runtime.producers import is_identity_lost, renew_identity
 from topics import names
+from topics.errors import TransportError
 from topics.headers import TABLE
 from topics.trace import BatchRow, Row, TraceMessage
 
@@ -57,6 +58,8 @@ class TraceShipper:
         """Highest mark that the broker has acknowledged, with all before it."""
         self.given_up = 0
         """Rows that could not be written in any way."""
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets a `TransportError` when nothing is shipped any more: whoever watches it ends the process."""
 
     def add(self, row: Row) -> int:
         """Keep a row for shipping and return its mark. Never blocks; ask `wait_room` where rows are made in bulk."""
@@ -80,7 +83,7 @@ class TraceShipper:
         """Ship what is left and stop, in `within_s` seconds at most. The producer is the caller's to stop. Idempotent.
 
         Nothing may be added afterwards. Rows that the broker did not take by then stay undelivered: what waits for
-        them is not acknowledged either, and is done again by whoever comes next.
+        them is not acknowledged either, and is done again by whoever comes next. A fault is told by `failed` alone.
         """
         self._stopping.set()
         self._has_rows.set()
@@ -89,8 +92,7 @@ class TraceShipper:
         if not task.done():
             logger.warning("%s trace rows stay undelivered after %g s", self._added - self.delivered, within_s)
             task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+            await asyncio.wait([task])
 
     async def wait_delivered(self, mark: int) -> None:
         """Return when every row up to `mark` is acknowledged."""
@@ -106,8 +108,18 @@ class TraceShipper:
 
     def _begin(self) -> "asyncio.Task[None]":
         task = asyncio.create_task(self._run(), name="trace shipper")
-        task.add_done_callback(_report_fault)
+        task.add_done_callback(self._on_done)
         return task
+
+    def _on_done(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is None or self.failed.done():
+            return
+        logger.critical("the trace is no longer shipped, and nothing more is acknowledged", exc_info=error)
+        failure = TransportError(f"the trace is no longer shipped to {self._topic}: {error!r}; start the process again")
+        failure.__cause__ = error
+        self.failed.set_exception(failure)
+        self.failed.exception()  # It is logged: a process that ends without asking needs no second complaint.
 
     async def _run(self) -> None:
         while self._rows or not self._stopping.is_set():
@@ -180,12 +192,6 @@ class TraceShipper:
     def _give_up(self, rows: int, reason: str) -> None:
         self.given_up += rows
         logger.error("%s trace rows cannot be written and are given up: %s", rows, reason)
-
-
-def _report_fault(task: "asyncio.Task[None]") -> None:
-    error = None if task.cancelled() else task.exception()
-    if error is not None:
-        logger.critical("the trace is no longer shipped, and nothing more is acknowledged", exc_info=error)
 
 
 _ANY_ROW: Final = BatchRow(

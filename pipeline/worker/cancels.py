@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.worker.slot import SlotOwner
 from topics.dispatches import Cancel, Dispatch
 
 KEPT: Final = 4096
@@ -19,7 +20,7 @@ REMEMBER_S: Final = 24 * 3600.0
 @dataclass(slots=True, kw_only=True)
 class _Waiting:
     cancel: Cancel
-    partition: int
+    slot: SlotOwner
     offset: int
     came_s: float
     is_held: bool = True
@@ -27,9 +28,9 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a record lies in the dispatch topic."""
+    """Where a record lies, and for whom it is held: a request may come in another slot than its cancellation."""
 
-    partition: int
+    slot: SlotOwner
     offset: int
 
 
@@ -39,7 +40,7 @@ class EarlyCancels:
     def __init__(self) -> None:
         self._waiting: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
 
-    def keep(self, cancel: Cancel, *, partition: int, offset: int, now_s: float) -> list[Place]:
+    def keep(self, cancel: Cancel, *, slot: SlotOwner, offset: int, now_s: float) -> list[Place]:
         """Keep a cancellation.
 
         Returns:
@@ -47,7 +48,7 @@ class EarlyCancels:
         """
         key = (cancel.tenant, cancel.id)
         displaced = [self._waiting.pop(key)] if key in self._waiting else []
-        self._waiting[key] = _Waiting(cancel=cancel, partition=partition, offset=offset, came_s=now_s)
+        self._waiting[key] = _Waiting(cancel=cancel, slot=slot, offset=offset, came_s=now_s)
         if len(self._waiting) > KEPT:
             displaced.append(self._waiting.popitem(last=False)[1])
         return [_place(waiting) for waiting in displaced if waiting.is_held]
@@ -70,9 +71,9 @@ class EarlyCancels:
             waiting.is_held = False
         return [_place(waiting) for waiting in due]
 
-    def forget(self, partition: int) -> None:
+    def forget(self, slot: SlotOwner) -> None:
         """The slot is lost: its successor reads the records that were held."""
-        for key in [key for key, w in self._waiting.items() if w.partition == partition]:
+        for key in [key for key, w in self._waiting.items() if w.slot is slot]:
             del self._waiting[key]
 
     def __len__(self) -> int:
@@ -80,4 +81,4 @@ class EarlyCancels:
 
 
 def _place(waiting: _Waiting) -> Place:
-    return Place(partition=waiting.partition, offset=waiting.offset)
+    return Place(slot=waiting.slot, offset=waiting.offset)

@@ -8,7 +8,7 @@ module leads each dispatch through them to exactly one acknowledged end. It know
 from collections.abc import Callable, Iterable
 
 from pipeline.engines.protocol import Output
-from pipeline.worker.cancels import EarlyCancels, Place
+from pipeline.worker.cancels import EarlyCancels
 from pipeline.worker.clock import BrokerClock
 from pipeline.worker.effects import Acknowledge, Effect, Fatal
 from pipeline.worker.jobs import Ending, Job, Jobs, Phase
@@ -106,7 +106,7 @@ class WorkerCore:
     def on_lost(self, slot: SlotOwner, now_us: int) -> list[Effect]:
         """The slot belongs to somebody else: nothing more is published for its requests."""
         slot.lose()
-        self._early.forget(slot.partition)
+        self._early.forget(slot)
         for job in self._life.jobs:
             if job.slot is slot:
                 self._life.lose(job)
@@ -193,10 +193,10 @@ class WorkerCore:
                 self._life.end_early(job, Ending.EXPIRED, now_us)
         return self._done()
 
-    def on_tick(self, slots: dict[int, SlotOwner], now_us: int) -> list[Effect]:
+    def on_tick(self, now_us: int) -> list[Effect]:
         """About once a second: cancellations that have waited long enough."""
-        for place in self._early.expire(now_us / 1e6):
-            self._life.effects.extend(Acknowledge(*at) for at in _known(slots, [place]))
+        due = self._early.expire(now_us / 1e6)
+        self._life.effects.extend(Acknowledge(place.slot, place.offset) for place in due)
         return self._done()
 
     def on_drain(self) -> list[Effect]:
@@ -232,7 +232,7 @@ class WorkerCore:
         self._life.jobs.add(job)
         self._life.changes += 1
         was_cancelled, places = self._early.take(job.dispatch)
-        job.acknowledges.extend(_known({job.slot.partition: job.slot}, places))
+        job.acknowledges.extend((place.slot, place.offset) for place in places)
         if was_cancelled:
             self._life.end_early(job, Ending.CANCELLED, now_us)
         elif job.dispatch.deadline_at_ms <= self.clock.broker_ms(now_us // 1000):
@@ -246,8 +246,8 @@ class WorkerCore:
     def _cancel(self, cancel: Cancel, taken: Taken, slot: SlotOwner, now_us: int) -> None:
         meant = self._life.jobs.meant_by(cancel)
         if not meant:
-            displaced = self._early.keep(cancel, partition=slot.partition, offset=taken.offset, now_s=now_us / 1e6)
-            self._life.effects.extend(Acknowledge(*at) for at in _known({slot.partition: slot}, displaced))
+            displaced = self._early.keep(cancel, slot=slot, offset=taken.offset, now_s=now_us / 1e6)
+            self._life.effects.extend(Acknowledge(place.slot, place.offset) for place in displaced)
             return
         meant[-1].acknowledges.append((slot, taken.offset))
         for job in meant:
@@ -256,7 +256,3 @@ class WorkerCore:
     def _done(self) -> list[Effect]:
         effects, self._life.effects = self._life.effects, []
         return effects
-
-
-def _known(slots: dict[int, SlotOwner], places: Iterable[Place]) -> list[tuple[SlotOwner, int]]:
-    return [(slots[place.partition], place.offset) for place in places if place.partition in slots]

@@ -17,7 +17,7 @@ from pipeline.worker.group import Group
 from pipeline.worker.slot import SlotOwner, SlotState, Taken
 from topics.codec import decode_slot_record, encode
 from topics.dispatches import Dispatch, Owner, SlotRecord
-from topics.errors import CodecError, InvalidReply, PipelineError
+from topics.errors import CodecError, InvalidReply, PipelineError, TransportError
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,18 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._missing_replies: set[str] = set()
 
     async def run(self) -> None:
-        """Join the group and read until cancelled."""
+        """Join the group and read until cancelled.
+
+        Raises:
+            TransportError: the client has stopped fetching; only a new process reads on.
+        """
         self._consumer.subscribe([self._topic], listener=self)
         while True:
             batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            # The client fetches in a task of its own. When that has died, `getmany` returns nothing for ever, and the
+            # group goes on to see a living member.
+            if self._consumer._fetcher.error_future.done():
+                raise TransportError(f"the client stopped fetching {self._topic}; start the worker again")
             epoch = self._epoch
             if batches:
                 await self._read(batches, epoch)

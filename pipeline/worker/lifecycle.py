@@ -67,7 +67,9 @@ class Lifecycle:
 
     def _may_begin(self, job: Job) -> bool:
         is_open = self.engine_is_ready and not self.is_held and not self.quarantine.is_open
-        return is_open and not job.slot.tracker.is_full
+        # Metadata shrinks only when the first unfinished offset is finished: that one may always begin.
+        tracker = job.slot.tracker
+        return is_open and (not tracker.is_full or job.taken.offset == tracker.base)
 
     def begin_waiting(self, now_us: int) -> None:
         """Begin what waits, as far as it may: suspects of an engine's death one at a time, then the others."""

@@ -9,9 +9,11 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from pipeline.engines.protocol import Engine
 from pipeline.runtime import kafka
@@ -83,10 +85,19 @@ async def _connected(settings: KafkaSettings, identity: Identity) -> AsyncIterat
     shipper = TraceShipper(trace, process=identity.run)
     async with contextlib.AsyncExitStack() as stack:
         for client in (answers, signals, trace, consumer, shipper):
-            stack.push_async_callback(client.stop)
+            stack.push_async_callback(partial(_leave, consumer) if client is consumer else client.stop)
             await client.start()
         await _check_topics(answers, identity)
         yield Clients(consumer=consumer, answers=answers, signals=signals, trace=shipper), shipper
+
+
+async def _leave(consumer: AIOKafkaConsumer) -> None:
+    """Stop the consumer. One whose fetching has failed raises that again before its connections are closed."""
+    try:
+        await consumer.stop()
+    except KafkaError as error:
+        logger.warning("left a client that had failed: %r", error)
+        await consumer._client.close()
 
 
 async def _check_topics(producer: AIOKafkaProducer, identity: Identity) -> None:
@@ -140,7 +151,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
     tasks = [_task(worker, "pulse", worker.pulse.run()), _task(worker, "publisher", worker.publisher.run())]
     tasks.append(_task(worker, "supervisor", worker.supervisor.run()))
     try:
-        await _first(asyncio.ensure_future(worker.is_ready.wait()), stopping, worker.failure)
+        await _first(asyncio.ensure_future(worker.is_ready.wait()), stopping, worker.failure, shipper.failed)
         if not stop.is_set():
             intake = _task(worker, "intake", worker.intake.run())
             committer = _task(worker, "committer", worker.committer.run(worker.group))
@@ -148,7 +159,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
             settle_memory()
             announce_ready()
             logger.info("ready")
-            await _first(stopping, worker.failure)
+            await _first(stopping, worker.failure, shipper.failed)
             await worker.drain(grace_s)
             await _cancel(intake, committer)
             with contextlib.suppress(TimeoutError):

@@ -199,7 +199,7 @@ class Worker:
         self._perform(self.core.on_committed(now_us, is_held=is_held))
         if now_us / 1e6 >= self._tick_at_s:
             self._tick_at_s = now_us / 1e6 + 1
-            self._perform(self.core.on_tick(self.slots, now_us))
+            self._perform(self.core.on_tick(now_us))
 
     def _on_wake(self) -> None:
         self._wake = None

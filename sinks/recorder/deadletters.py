@@ -1,18 +1,27 @@
-"""What cannot be recorded goes to the dead letters, with its original bytes and headers and the reason."""
+"""What cannot be recorded goes to the dead letters, with its original bytes and headers and the reason.
+
+A record that fills a message by itself has no room for the reason: of it go only the first bytes.
+"""
 
 import asyncio
 import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from topics.headers import dead_letter
+from topics.headers import Headers, dead_letter
 
 logger = logging.getLogger(__name__)
 
 STAGE: Final = "recorder"
 RETRY_S: Final = 0.5
+KEPT_BYTES: Final = 64 * 1024
+"""How much of a value is kept when the broker refuses the whole for its size."""
+TRUNCATED: Final = "__dlq.errors.truncated"
+"""Header of a dead letter that holds not all of the original: the bytes that its value had."""
 
 
 class DeadLetters:
@@ -45,8 +54,39 @@ class DeadLetters:
     async def send(self, record: ConsumerRecord[Any, Any], *, code: str, message: str) -> None:
         """Write a dead letter; returns when the broker has it, however long that takes."""
         logger.warning("%s/%s/%s to the dead letters: %s", record.topic, record.partition, record.offset, message)
-        headers = dead_letter(
-            record.headers,
+        letters = _letters(record, code=code, message=message)
+        letter = next(letters)
+        while (error := await self._refused(letter)) is not None:
+            is_too_large = isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError)
+            shorter = next(letters, None) if is_too_large else None
+            if shorter is not None:
+                letter = shorter
+                continue
+            logger.warning("dead letter not taken: %r; trying again", error)
+            await asyncio.sleep(RETRY_S)
+        self.sent += 1
+
+    async def _refused(self, letter: "_Letter") -> KafkaError | None:
+        try:
+            await self._producer.send_and_wait(self._topic, letter.value, key=letter.key, headers=letter.headers)
+        except KafkaError as error:
+            return error
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Letter:
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def _letters(record: ConsumerRecord[Any, Any], *, code: str, message: str) -> Iterator[_Letter]:
+    """The whole record; then the beginning of its value; then that without the original key and headers."""
+
+    def headers(original: Iterable[tuple[str, bytes]]) -> Headers:
+        return dead_letter(
+            original,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -54,11 +94,9 @@ class DeadLetters:
             code=code,
             message=message,
         )
-        while True:
-            try:
-                await self._producer.send_and_wait(self._topic, record.value, key=record.key, headers=headers)
-                break
-            except KafkaError as error:
-                logger.warning("dead letter not taken: %r; trying again", error)
-                await asyncio.sleep(RETRY_S)
-        self.sent += 1
+
+    value = record.value or b""
+    truncated = (TRUNCATED, str(len(value)).encode())
+    yield _Letter(key=record.key, value=record.value, headers=headers(record.headers))
+    yield _Letter(key=record.key, value=value[:KEPT_BYTES], headers=[*headers(record.headers), truncated])
+    yield _Letter(key=None, value=value[:KEPT_BYTES], headers=[*headers(()), truncated])

@@ -173,6 +173,41 @@ async def test_when_the_client_stops_fetching_the_reader_goes_on_where_it_was(
     assert len([line for line in ours if "trying again" in line]) == 1
 
 
+async def test_when_fetching_fails_the_reader_goes_on_where_it_was(
+    settings: KafkaSettings, unique_name: UniqueName, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, listener = await make_topic(settings, unique_name("beats")), Listener()
+    reader = a_reader(settings, topic, listener)
+    await reader.start()
+    await say(settings, topic, b"1")
+    await has_heard(listener, b"1")
+    assert reader._consumer is not None
+    failed = reader._consumer
+    monkeypatch.setattr(failed._fetcher, "_get_actions_per_node", None)
+    await eventually(failed._fetcher.error_future.done, within_s=20)
+    await say(settings, topic, b"2")
+    await has_heard(listener, b"1", b"2")
+    assert isinstance(failed._fetcher.error_future.exception(), KafkaError)
+    assert not any(conn.connected() for conn in failed._client._conns.values())
+    await reader.stop()
+    ours = [record.getMessage() for record in caplog.records if record.name == "pipeline.runtime.broadcasts"]
+    assert len([line for line in ours if "trying again" in line]) == 1
+    assert len([line for line in ours if "left a client that had failed" in line]) == 1
+
+
+async def test_a_reader_whose_fetching_has_failed_can_be_stopped(
+    settings: KafkaSettings, unique_name: UniqueName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = a_reader(settings, await make_topic(settings, unique_name("beats")), Listener())
+    await reader.start()
+    assert reader._consumer is not None
+    failed = reader._consumer
+    monkeypatch.setattr(failed._fetcher, "_get_actions_per_node", None)
+    await asyncio.wait([failed._fetcher.error_future], timeout=20)
+    await reader.stop()
+    assert failed._closed
+
+
 async def test_stopping_twice_is_stopping_once(settings: KafkaSettings, unique_name: UniqueName) -> None:
     reader = a_reader(settings, await make_topic(settings, unique_name("beats")), Listener())
     await reader.start()

@@ -26,19 +26,18 @@ class Bench:
         serial = itertools.count(1)
         identity = Identity(worker="w", run="run", deployment="m@v1")
         self.core = WorkerCore(identity, new_id=lambda: f"a{next(serial)}", return_partitions=1)
-        self.slot = SlotOwner(partition=0, run="run", generation=1, base=0)
-        self.slot.on_record(Owner(worker="w", run="run"), offset=0, at_ms=1900)
-        self.slot.owned(0)
+        self.slot = an_active_slot(0)
         self.effects: list[Effect] = []
-        self._offset = 0
+        self._offsets: dict[SlotOwner, int] = {}
         if engine_is_ready:
             self.effects += self.core.on_engine_ready(NOW_US)
 
-    def take(self, record: Dispatch | Cancel, *, now_us: int = NOW_US) -> list[Effect]:
-        self._offset += 1
-        taken = self.slot.on_record(record, offset=self._offset, at_ms=now_us // 1000)
+    def take(self, record: Dispatch | Cancel, *, now_us: int = NOW_US, slot: SlotOwner | None = None) -> list[Effect]:
+        slot = slot or self.slot
+        offset = self._offsets[slot] = self._offsets.get(slot, 0) + 1
+        taken = slot.on_record(record, offset=offset, at_ms=now_us // 1000)
         assert isinstance(taken, Taken)
-        return self.keep(self.core.on_taken(self.slot, [taken], now_us))
+        return self.keep(self.core.on_taken(slot, [taken], now_us))
 
     def outputs(self, *outputs: Output) -> list[Effect]:
         return self.keep(self.core.on_outputs(list(outputs), NOW_US + 10))
@@ -49,6 +48,13 @@ class Bench:
 
     def rows(self) -> list[RequestRow]:
         return [e.row for e in self.effects if isinstance(e, AddRow) and isinstance(e.row, RequestRow)]
+
+
+def an_active_slot(partition: int) -> SlotOwner:
+    slot = SlotOwner(partition=partition, run="run", generation=1, base=0)
+    slot.on_record(Owner(worker="w", run="run"), offset=0, at_ms=1900)
+    slot.owned(0)
+    return slot
 
 
 def of(effects: list[Effect], kind: type[T]) -> list[T]:
@@ -149,9 +155,32 @@ def test_a_cancellation_may_come_first() -> None:
 def test_a_cancellation_that_finds_nobody_is_acknowledged_after_a_while() -> None:
     bench = Bench()
     bench.take(Cancel(id="gone", tenant="acme"))
-    slots = {0: bench.slot}
-    assert bench.core.on_tick(slots, NOW_US + 29 * SECOND_US) == []
-    assert of(bench.core.on_tick(slots, NOW_US + 31 * SECOND_US), Acknowledge) == [Acknowledge(bench.slot, 1)]
+    assert bench.core.on_tick(NOW_US + 29 * SECOND_US) == []
+    assert of(bench.core.on_tick(NOW_US + 31 * SECOND_US), Acknowledge) == [Acknowledge(bench.slot, 1)]
+
+
+def test_a_cancellation_that_came_first_in_another_slot_is_acknowledged_with_the_request() -> None:
+    bench = Bench()
+    other = an_active_slot(3)
+    bench.take(Cancel(id="order-42", tenant="acme"), slot=other)
+    assert kinds(bench.take(a_dispatch())) == ["started", "cancelled"]
+    delivered = of(bench.core.on_delivered(["a1"], NOW_US), Acknowledge)
+    assert delivered == [Acknowledge(bench.slot, 1), Acknowledge(other, 1)]
+
+
+def test_a_cancellation_that_is_repeated_in_another_slot_frees_the_first_one() -> None:
+    bench = Bench()
+    other = an_active_slot(3)
+    bench.take(Cancel(id="order-42", tenant="acme"), slot=other)
+    assert of(bench.take(Cancel(id="order-42", tenant="acme")), Acknowledge) == [Acknowledge(other, 1)]
+
+
+def test_a_cancellation_of_a_lost_slot_is_forgotten_with_it() -> None:
+    bench = Bench()
+    other = an_active_slot(3)
+    bench.take(Cancel(id="order-42", tenant="acme"), slot=other)
+    bench.core.on_lost(other, NOW_US)
+    assert kinds(bench.take(a_dispatch())) == ["started"]
 
 
 def test_a_refused_delta_ends_the_attempt_and_another_one_begins() -> None:
@@ -251,10 +280,20 @@ def test_a_dead_letter_that_is_refused_ends_the_worker() -> None:
 
 def test_nothing_begins_on_a_slot_whose_commit_is_full() -> None:
     bench = Bench()
+    bench.take(a_dispatch(id="first"))
     bench.slot.tracker.is_full = True
     assert of(bench.take(a_dispatch()), Submit) == []
     bench.slot.tracker.is_full = False
     assert len(of(bench.core.on_committed(NOW_US), Submit)) == 1
+
+
+def test_the_first_unfinished_dispatch_of_a_full_slot_begins_or_it_would_stay_full() -> None:
+    bench = Bench(engine_is_ready=False)
+    bench.take(a_dispatch(id="first"))
+    bench.take(a_dispatch(id="second"))
+    bench.slot.tracker.is_full = True
+    assert [s.request.key for s in of(bench.core.on_engine_ready(NOW_US), Submit)] == ["a1"]
+    assert bench.core.waiting == 1
 
 
 def test_nothing_begins_while_the_trace_is_too_far_behind() -> None:

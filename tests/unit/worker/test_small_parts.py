@@ -9,6 +9,7 @@ from pipeline.worker.effects import Send
 from pipeline.worker.heartbeats import Condition, Heart, StepSum
 from pipeline.worker.outbox import Outbox, last_refs
 from pipeline.worker.rows import Identity, Rows
+from pipeline.worker.slot import SlotOwner
 from tests.unit.worker.builders import a_dispatch
 from topics.dispatches import Cancel
 from topics.errors import Cancelled
@@ -55,10 +56,11 @@ def test_removed_deadlines_do_not_pile_up() -> None:
 
 def test_cancellations_that_wait_are_bounded() -> None:
     early = EarlyCancels()
+    slot = SlotOwner(partition=0, run="run", generation=1, base=0)
     displaced = [
         place
         for offset in range(KEPT + 2)
-        for place in early.keep(Cancel(id=f"r{offset}", tenant="t"), partition=0, offset=offset, now_s=0)
+        for place in early.keep(Cancel(id=f"r{offset}", tenant="t"), slot=slot, offset=offset, now_s=0)
     ]
     assert [place.offset for place in displaced] == [0, 1]
     assert len(early) == KEPT
@@ -66,7 +68,8 @@ def test_cancellations_that_wait_are_bounded() -> None:
 
 def test_a_cancellation_with_an_origin_means_only_that_request() -> None:
     early = EarlyCancels()
-    early.keep(Cancel(id="order-42", tenant="acme", origin="elsewhere/0/1"), partition=0, offset=1, now_s=0)
+    slot = SlotOwner(partition=0, run="run", generation=1, base=0)
+    early.keep(Cancel(id="order-42", tenant="acme", origin="elsewhere/0/1"), slot=slot, offset=1, now_s=0)
     assert early.take(a_dispatch()) == (False, [])
 
 
