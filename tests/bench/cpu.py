@@ -50,7 +50,9 @@ class CpuMeter:
 
 def _machine_busy() -> float:
     times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq)
+    return float(
+        times.user + times.nice + times.system
+    )  # interrupts belong to nobody: much of them is our own loopback
 
 
 def _tree_seconds(pid: int) -> float:
