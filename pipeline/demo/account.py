@@ -7,18 +7,19 @@ from the response topic by the reader rule, rows from ClickHouse.
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
-from pipeline.runtime import kafka
+from pipeline.cli.account import Answer, account, ask
+from pipeline.cli.reading import read_to, reader
 from pipeline.settings import Settings
-from sinks.clickhouse.client import connect
 from topics import names
 from topics.codec import decode_response
 from topics.reader import Reader
 
+CLIENT_ID = "millrace-demo"
 EVEN_WITHIN_S = 60.0
 
 
@@ -34,14 +35,6 @@ class Count:
     def is_even(self) -> bool:
         """Whether nothing is missing and nothing is there twice."""
         return self.produced == self.terminal == self.rows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The result of a query: column names and rows."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
 
 
 async def query(settings: Settings, sql: str) -> Answer:
@@ -69,8 +62,8 @@ async def count(settings: Settings) -> Count:
     )
 
 
-async def _poll(ask: Callable[[], Awaitable[Count]]) -> Count:
-    while not (found := await ask()).is_even:  # noqa: ASYNC110 - nothing announces a row in ClickHouse
+async def _poll(current: Callable[[], Awaitable[Count]]) -> Count:
+    while not (found := await current()).is_even:  # noqa: ASYNC110 - nothing announces a row in ClickHouse
         await asyncio.sleep(0.5)
     return found
 
@@ -82,39 +75,25 @@ async def _produced(settings: Settings) -> int:
         for latency_class in model.classes
         for shard in range(model.shards)
     ]
-    reader = kafka.consumer(settings.kafka, client_id="millrace-demo")
-    await reader.start()
-    try:
-        return sum((await reader.end_offsets(lanes)).values())
-    finally:
-        await reader.stop()
+    async with reader(settings.kafka, client_id=CLIENT_ID) as log:
+        return sum((await log.end_offsets(lanes)).values())
 
 
 async def _terminals(settings: Settings) -> int:
     """Requests that have an accepted terminal record on the common response topic."""
     readers: dict[str, Reader] = defaultdict(Reader)
     partitions = [TopicPartition(names.RESPONSES, p) for p in range(settings.topics.response_partitions)]
-    log = kafka.consumer(settings.kafka, client_id="millrace-demo")
-    await log.start()
-    try:
+    async with reader(settings.kafka, client_id=CLIENT_ID) as log:
         log.assign(partitions)
         ends = await log.end_offsets(partitions)
         await log.seek_to_beginning(*partitions)
-        while any([await log.position(p) < ends[p] for p in partitions]):
-            for records in (await log.getmany(timeout_ms=200)).values():
-                for record in records:
-                    response = decode_response(record.value)
-                    readers[response.origin].feed(response)
-    finally:
-        await log.stop()
-    return sum(reader.has_ended for reader in readers.values())
+        async for records in read_to(log, ends):
+            for record in records:
+                response = decode_response(record.value)
+                readers[response.origin].feed(response)
+    return sum(one.has_ended for one in readers.values())
 
 
 def _query(settings: Settings, sql: str) -> Answer:
-    clickhouse = settings.clickhouse
-    client = connect(clickhouse.http_url, clickhouse.user, clickhouse.password, clickhouse.database)
-    try:
-        result = client.query(sql)
-        return Answer(columns=result.column_names, rows=result.result_rows)
-    finally:
-        client.close()
+    with account(settings.clickhouse) as client:
+        return ask(client, sql)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from pipeline.cli.account import Answer
 from pipeline.cli.views.table import columns, table
-from pipeline.demo.account import Answer
 
 CLASSES = ("realtime", "interactive", "bulk")
 
