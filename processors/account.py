@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from processors.batching.release import Batch, Reason
+from processors.batching.controller import NO_REASON, Batch, Deferral, Part, Why
 from processors.policy import Identity, Policy
 from processors.queueing.ticket import Ticket
 from topics.names import split_origin
@@ -31,6 +31,7 @@ class Ending(Struct, kw_only=True, frozen=True):
     admitted_us: int = 0
     deadline_us: int = 0
     tokens_in: int = 0
+    why: Why = NO_REASON
 
 
 class Account:
@@ -58,9 +59,9 @@ class Account:
             queue_depth=queue_depth,
         )
 
-    def dispatched(self, ticket: Ticket, batch: Batch, batch_id: str, reason: Reason, *, now_us: int) -> EventRow:
+    def dispatched(self, part: Part, batch: Batch, batch_id: str, *, now_us: int) -> EventRow:
         """A request was put into a slot of the batch's worker. `duration_us` is how long it had been admitted."""
-        heartbeat = batch.worker.heartbeat
+        ticket, heartbeat = part.ticket, batch.worker.heartbeat
         return EventRow(
             ts=now_us,
             kind="request.dispatched",
@@ -79,11 +80,11 @@ class Account:
             tokens_in=ticket.demand.prompt_tokens,
             duration_us=max(0, now_us - ticket.admitted_us),
             running=heartbeat.running,
-            reason=reason,
-            detail=f"least occupied: {batch.size_limit} of {heartbeat.limits.max_sequences} sequences free",
+            reason=part.why.reason,
+            detail=part.why.detail,
         )
 
-    def batch(self, batch: Batch, batch_id: str, reason: Reason, *, now_us: int, queue_depth: int) -> BatchRow:
+    def batch(self, batch: Batch, batch_id: str, *, now_us: int, queue_depth: int) -> BatchRow:
         """A batch was formed. `queue_depth` is what still waits after it."""
         tickets = [part.ticket for part in batch.parts]
         waits = [max(0, now_us - ticket.admitted_us) for ticket in tickets]
@@ -102,7 +103,20 @@ class Account:
             wait_max_us=max(waits),
             wait_sum_us=sum(waits),
             queue_depth=queue_depth,
-            reason=reason,
+            reason=batch.why.reason,
+        )
+
+    def deferred(self, deferral: Deferral, *, now_us: int) -> EventRow:
+        """Requests wait though a worker has room."""
+        return EventRow(
+            ts=now_us,
+            kind="lane.deferred",
+            component=COMPONENT,
+            process=self._process,
+            model=self._model,
+            queue_depth=deferral.queued,
+            reason=deferral.why.reason,
+            detail=deferral.why.detail,
         )
 
     def ended(self, ending: Ending, *, now_us: int) -> tuple[EventRow, RequestRow]:
@@ -138,6 +152,8 @@ class Account:
             duration_us=_after(now_us, ending.produced_ms),
             outcome=ending.outcome,
             error_code=ending.error_code,
+            reason=ending.why.reason,
+            detail=ending.why.detail,
         )
 
     def _ending_row(self, ending: Ending, now_us: int) -> RequestRow:
@@ -160,6 +176,7 @@ class Account:
             tokens_in=ending.tokens_in,
             outcome=ending.outcome,
             error_code=ending.error_code,
+            reason=ending.why.reason,
         )
 
 

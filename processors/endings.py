@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from processors.account import Ending
 from processors.admission.validation import Refusal
+from processors.batching.controller import NO_REASON, Why
 from processors.effects import Answer
 from processors.events import Arrival
 from processors.queueing.ticket import Ticket
@@ -20,7 +21,9 @@ _TERMINALS: Final[dict[Outcome, type[Expired] | type[CancelledRequest]]] = {
 }
 
 
-def reject(arrival: Arrival, refusal: Refusal, latency_class: str, *, now_us: int) -> tuple[Answer, Ending]:
+def reject(
+    arrival: Arrival, refusal: Refusal, latency_class: str, *, now_us: int, why: Why = NO_REASON
+) -> tuple[Answer, Ending]:
     """End a request that was not queued."""
     origin = arrival.at.origin
     record = Rejected(
@@ -38,14 +41,17 @@ def reject(arrival: Arrival, refusal: Refusal, latency_class: str, *, now_us: in
         error_code=refusal.error.code,
         produced_ms=arrival.timestamp_ms,
         trace_id=trace_id(arrival.headers),
+        why=why,
     )
     headers = trace_context(arrival.headers)
     return Answer(records=(record,), reply=refusal.reply, headers=headers, settles=arrival.at), ending
 
 
-def end(ticket: Ticket, outcome: Outcome, *, now_us: int, new_attempt: Callable[[], str]) -> tuple[Answer, Ending]:
+def end(
+    ticket: Ticket, outcome: Outcome, *, now_us: int, new_attempt: Callable[[], str], why: Why = NO_REASON
+) -> tuple[Answer, Ending]:
     """End a request that waited."""
-    error = _error(ticket, outcome)
+    error = _error(ticket, outcome, why)
     attempt = new_attempt() if ticket.hop else None
     terminal = _TERMINALS[outcome](
         id=ticket.id,
@@ -69,6 +75,7 @@ def end(ticket: Ticket, outcome: Outcome, *, now_us: int, new_attempt: Callable[
         admitted_us=ticket.admitted_us,
         deadline_us=max(0, ticket.deadline_at_ms - ticket.produced_ms) * 1000,
         tokens_in=ticket.demand.prompt_tokens,
+        why=why,
     )
     return Answer(records=records, reply=ticket.reply, headers=ticket.headers, settles=ticket.at), ending
 
@@ -90,9 +97,16 @@ def _take_over(ticket: Ticket, attempt: str) -> Started:
     )
 
 
-def _error(ticket: Ticket, outcome: Outcome) -> PipelineError:
+def _error(ticket: Ticket, outcome: Outcome, why: Why) -> PipelineError:
     if outcome == "cancelled":
         return Cancelled("cancelled by its sender before a worker had it")
+    if why is not NO_REASON:
+        due_ms = ticket.due_at_ms - ticket.produced_ms
+        return DeadlineExceeded(
+            f"could not be answered within its target of {due_ms} ms any more ({why.reason}); "
+            "name a deadline_ms to wait longer, or try again when there is less load",
+            param="deadline_ms",
+        )
     allowed_ms = ticket.deadline_at_ms - ticket.produced_ms
     return DeadlineExceeded(
         f"waited for a worker until its deadline of {allowed_ms} ms had passed; "

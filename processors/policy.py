@@ -1,6 +1,7 @@
 """What is configured for the scheduler of one shard of a model. Values only."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -8,13 +9,35 @@ from msgspec import Struct
 class ClassPolicy(Struct, kw_only=True, frozen=True):
     """A latency class: `priority` 0 goes first; `deadline_ms` applies where a request names none.
 
-    A class that `yields` fills what the others leave, and leaves them a reserve on every worker.
+    Its SLO is `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms`. A class that `yields` fills what the others
+    leave, leaves them a reserve on every worker, and is never shed; all others may be.
     """
 
     priority: int
     deadline_ms: int
     queue_limit: int
     yields: bool = False
+    ttft_ms: int | None = None
+    tpot_ms: int | None = None
+    e2e_ms: int | None = None
+
+    @property
+    def target_ms(self) -> int:
+        """When a request's first token, or all of an answer that does not stream, is due after it was produced."""
+        return min(self.ttft_ms or self.e2e_ms or self.deadline_ms, self.deadline_ms)
+
+
+class TenantPolicy(Struct, kw_only=True, frozen=True):
+    """A tenant's share among tenants that wait, relative to the others' weights, and its hard limits; None for none."""
+
+    weight: float = 1.0
+    requests_per_s: float | None = None
+    tokens_per_min: int | None = None
+    concurrent: int | None = None
+    shares_cache: bool = False
+
+
+EVERY_TENANT: Final = TenantPolicy()
 
 
 class Policy(Struct, kw_only=True, frozen=True):
@@ -24,6 +47,8 @@ class Policy(Struct, kw_only=True, frozen=True):
         stable: the deployment that serves the model until a rollout says otherwise; None where there is none.
         longest_deadline_ms: topics keep records for longer than this, so no request may ask for more.
         shards: partitions of each lane; a shard uses its share of every worker's credits.
+        tenants: those that are configured; any other is an `EVERY_TENANT`.
+        hop_s: one way through the broker, processor to worker or back, in seconds.
     """
 
     model: str
@@ -31,6 +56,8 @@ class Policy(Struct, kw_only=True, frozen=True):
     stable: str | None
     longest_deadline_ms: int
     shards: int = 1
+    tenants: Mapping[str, TenantPolicy] = {}
+    hop_s: float = 0.005
 
     def by_priority(self) -> list[str]:
         """Names of the classes, the most urgent first."""

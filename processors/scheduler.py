@@ -11,7 +11,8 @@ worker with what is in them.
 from processors.account import Account, Ending
 from processors.admission.estimates import demand_of
 from processors.admission.validation import Partitions, Refusal, admit
-from processors.batching.release import Batch, Reason, release
+from processors.batching.controller import NO_REASON, Batch, Controller, Refused, Why
+from processors.batching.modes import Mode, controller_for
 from processors.effects import Answer, Dispatch, Effect, Forward, PauseLane, ResumeLane, Trace
 from processors.endings import Outcome, end, reject
 from processors.events import Arrival, Handback
@@ -25,6 +26,7 @@ from topics.bodies import decode_body
 from topics.control import ControlRecord, DeploymentState, Rollout
 from topics.dispatches import BatchPart, Cancel, Stations
 from topics.dispatches import Dispatch as DispatchRecord
+from topics.errors import DeadlineUnmeetable
 from topics.fleet import Finished, Heartbeat
 from topics.headers import trace_context, trace_id
 from topics.requests import Cancellation
@@ -50,6 +52,9 @@ class Scheduler:
         self._queues = Queues({name: policy.classes[name].queue_limit for name in policy.by_priority()})
         self._fleet = Fleet(sender=identity.sender, shard=identity.shard, shards=policy.shards)
         self._placements = Placements()
+        self._mode: Mode = "unknown"
+        self._controller: Controller = controller_for(self._mode, self._queues, self._fleet, policy)
+        self._wake_at_s: float | None = None
         self._cancellations = cancellations or Cancellations(keep_s=policy.longest_deadline_ms / 1000)
         self._stable = policy.stable
         self._states: dict[str, str] = {}
@@ -59,7 +64,9 @@ class Scheduler:
     def wake_at_s(self) -> float | None:
         """When `on_wake` has something to do, if nothing else happens before; None for never."""
         deadline_ms = self._queues.next_deadline_ms()
-        return None if deadline_ms is None else deadline_ms / 1000
+        if deadline_ms is None:
+            return self._wake_at_s
+        return deadline_ms / 1000 if self._wake_at_s is None else min(self._wake_at_s, deadline_ms / 1000)
 
     @property
     def queued(self) -> int:
@@ -88,6 +95,9 @@ class Scheduler:
         self._placements.renew(admitted.key)
         if self._cancellations.take(admitted.key, now_s=now_s):
             return self._end(admitted, "cancelled", now_us)
+        refused = self._controller.refuse(admitted, now_s=now_s) if admitted.may_be_shed else None
+        if refused is not None:
+            return self._shed(arrival, admitted, refused, now_us)
         return self._queue(admitted, now_s)
 
     def on_return(self, handback: Handback, *, now_s: float) -> list[Effect]:
@@ -108,13 +118,19 @@ class Scheduler:
             self.on_completion(finished)
         if not self._fleet.observe(heartbeat, at_s=at_ms / 1000, now_s=now_s):
             return []
-        return self._decide(Reason.CREDIT, now_s)
+        self._follow(heartbeat)
+        worker = self._fleet.workers.get(heartbeat.worker)
+        if worker is not None:
+            self._controller.on_worker(worker, now_s=now_s)
+        return self._decide(now_s)
 
     def on_completion(self, finished: Finished) -> list[Effect]:
         """A request ended at its worker."""
         place = self._placements.remove(finished.origin)
         if place is not None:
             self._placements.end(place.key)
+            tenant, _ = place.key
+            self._controller.on_finished(finished, tenant=tenant, latency_class=place.latency_class)
         return []
 
     def on_cancel(self, cancellation: Cancellation, *, now_s: float) -> list[Effect]:
@@ -142,48 +158,68 @@ class Scheduler:
                 self._states[record.deployment] = record.state
             case _:
                 return []
-        return self._decide(Reason.CREDIT, now_s)
+        return self._decide(now_s)
 
     def on_wake(self, *, now_s: float) -> list[Effect]:
         """Time has passed."""
-        return self._decide(Reason.CREDIT, now_s)
+        return self._decide(now_s)
 
     def _queue(self, ticket: Ticket, now_s: float) -> list[Effect]:
         now_us = int(now_s * 1e6)
         self._queues.add(ticket)
+        self._controller.on_queued(ticket, now_s=now_s)
         depth = len(self._queues.lanes[ticket.latency_class])
         admitted = Trace(row=self._account.admitted(ticket, now_us=now_us, queue_depth=depth))
-        return [admitted, *self._decide(Reason.ARRIVAL if ticket.cause == "arrival" else Reason.RETURN, now_s)]
+        return [admitted, *self._decide(now_s)]
 
-    def _decide(self, reason: Reason, now_s: float) -> list[Effect]:
+    def _follow(self, heartbeat: Heartbeat) -> None:
+        """Batch as the engines of the deployment do."""
+        if heartbeat.deployment == self._stable and heartbeat.mode != self._mode:
+            self._mode = heartbeat.mode
+            self._controller = controller_for(self._mode, self._queues, self._fleet, self._policy)
+
+    def _decide(self, now_s: float) -> list[Effect]:
         """End what is too late, release what has room, and move the gates."""
         now_us = int(now_s * 1e6)
         effects: list[Effect] = []
         for ticket in self._queues.overdue(now_us // 1000):
             effects += self._end(ticket, "expired", now_us)
         target = self._target(admits=False)
+        self._wake_at_s = None
         if target is not None:
-            for batch in release(self._queues, self._fleet, deployment=target, now_s=now_s):
-                effects += self._dispatch(batch, reason, now_us)
+            decision = self._controller.decide(deployment=target, now_s=now_s)
+            self._wake_at_s = decision.wake_at_s
+            for dropped in decision.dropped:
+                effects += self._end(dropped.ticket, "expired", now_us, why=dropped.why)
+            for batch in decision.batches:
+                effects += self._dispatch(batch, now_us)
+            if decision.deferral is not None:
+                effects.append(Trace(row=self._account.deferred(decision.deferral, now_us=now_us)))
         return effects + self._gates(now_us)
 
-    def _dispatch(self, batch: Batch, reason: Reason, now_us: int) -> list[Effect]:
+    def _dispatch(self, batch: Batch, now_us: int) -> list[Effect]:
         batch_id = self._number("b")
         effects: list[Effect] = []
         for index, part in enumerate(batch.parts):
             ticket, slot = part.ticket, part.placed.slot
             deployment = batch.worker.heartbeat.deployment
-            self._placements.put(Place(origin=ticket.origin, key=ticket.key, deployment=deployment, slot=slot))
-            record = self._record(
-                batch, index, BatchPart(id=batch_id, index=index, size=len(batch.parts)), reason, now_us
+            self._placements.put(
+                Place(
+                    origin=ticket.origin,
+                    key=ticket.key,
+                    deployment=deployment,
+                    slot=slot,
+                    latency_class=ticket.latency_class,
+                )
             )
+            record = self._record(batch, index, BatchPart(id=batch_id, index=index, size=len(batch.parts)), now_us)
             effects.append(Dispatch(record=record, slot=slot, headers=ticket.headers, settles=ticket.at))
-            effects.append(Trace(row=self._account.dispatched(ticket, batch, batch_id, reason, now_us=now_us)))
+            effects.append(Trace(row=self._account.dispatched(part, batch, batch_id, now_us=now_us)))
         depth = len(self._queues)
-        row = self._account.batch(batch, batch_id, reason, now_us=now_us, queue_depth=depth)
+        row = self._account.batch(batch, batch_id, now_us=now_us, queue_depth=depth)
         return [*effects, Trace(row=row)]
 
-    def _record(self, batch: Batch, index: int, part: BatchPart, reason: Reason, now_us: int) -> DispatchRecord:
+    def _record(self, batch: Batch, index: int, part: BatchPart, now_us: int) -> DispatchRecord:
         ticket, placed = batch.parts[index].ticket, batch.parts[index].placed
         return DispatchRecord(
             id=ticket.id,
@@ -208,7 +244,7 @@ class Scheduler:
                 batched_at_us=now_us,
                 dispatched_at_us=now_us,
             ),
-            reason=reason,
+            reason=batch.parts[index].why.reason,
         )
 
     def _returned(self, handback: Handback) -> Ticket:
@@ -229,13 +265,13 @@ class Scheduler:
             produced_ms=dispatch.stations.produced_at_us // 1000,
             admitted_us=dispatch.stations.admitted_at_us,
             deadline_at_ms=dispatch.deadline_at_ms,
+            due_at_ms=dispatch.deadline_at_ms,
             priority=dispatch.priority,
             demand=demand_of(decode_body(dispatch.endpoint, dispatch.body), yields=yields),
             headers=trace_context(handback.headers),
             trace_id=trace_id(handback.headers),
             hop=dispatch.hop + 1,
             first_dispatched_at_ms=dispatch.first_dispatched_at_ms or record.dispatched_at_ms,
-            cause="return",
         )
 
     def _forward(self, place: Place) -> Forward:
@@ -244,9 +280,24 @@ class Scheduler:
         record = Cancel(id=request_id, tenant=tenant, origin=place.origin)
         return Forward(record=record, deployment=place.deployment, slot=place.slot)
 
-    def _end(self, ticket: Ticket, outcome: Outcome, now_us: int) -> list[Effect]:
+    def _shed(self, arrival: Arrival, ticket: Ticket, refused: Refused, now_us: int) -> list[Effect]:
+        """Turn an admissible request away: the prediction says that it would be too late."""
         self._placements.end(ticket.key)
-        return self._ended(end(ticket, outcome, now_us=now_us, new_attempt=lambda: self._number("p")), now_us)
+        target_ms = ticket.due_at_ms - ticket.produced_ms
+        error = DeadlineUnmeetable(
+            f"its target of {target_ms} ms cannot be met at present ({refused.why.reason}); "
+            f"try again in {refused.retry_after_s:.1f} s, or name a longer deadline_ms",
+            param="deadline_ms",
+            retry_after_s=refused.retry_after_s,
+        )
+        refusal = Refusal(error=error, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
+        answer = reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=refused.why)
+        return self._ended(answer, now_us)
+
+    def _end(self, ticket: Ticket, outcome: Outcome, now_us: int, *, why: Why = NO_REASON) -> list[Effect]:
+        self._placements.end(ticket.key)
+        ended = end(ticket, outcome, now_us=now_us, new_attempt=lambda: self._number("p"), why=why)
+        return self._ended(ended, now_us)
 
     def _ended(self, answered: tuple[Answer, Ending], now_us: int) -> list[Effect]:
         answer, ending = answered

@@ -13,10 +13,14 @@ from topics.requests import wire_version
 
 Count = Annotated[int, Meta(ge=0)]
 EngineKind = Literal["vllm", "onnx", "simulated"]
+EngineMode = Literal["continuous", "run_to_completion"]
 WorkerState = Literal["loading", "ready", "draining", "stopped"]
 
 HEARTBEAT_INTERVAL_S: Final = 0.2
 STALE_AFTER_S: Final = 3.0
+MAX_SAMPLES: Final = 8
+"""Most `samples` and most `batches` of one heartbeat: the newest ones; what is left out is only learned from."""
+MAX_PREFIXES: Final = 64
 
 
 class Slot(Struct, kw_only=True, frozen=True):
@@ -69,8 +73,37 @@ class Steps(Struct, kw_only=True, frozen=True):
     decode_tokens: Count = 0
 
 
+class StepSample(Struct, kw_only=True, frozen=True):
+    """One step of a continuously batching engine: what it held and how long it took.
+
+    `decoding` sequences got a token each, `kv_tokens` were held by all sequences, `prefill_tokens` were computed.
+    """
+
+    duration_us: Count
+    decoding: Count
+    kv_tokens: Count
+    prefill_tokens: Count
+
+
+class BatchTiming(Struct, kw_only=True, frozen=True):
+    """One batch of a run-to-completion engine. A batch without an id was run while the engine warmed up.
+
+    `tokens` are prompt tokens of all its requests together.
+    """
+
+    id: str = ""
+    size: Annotated[int, Meta(ge=1)]
+    tokens: Count
+    service_us: Count
+
+
 class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartbeat"):
-    """The state of a worker. `run` names this start of it, `seq` counts its heartbeats from 1, `at_ms` is its clock."""
+    """The state of a worker. `run` names this start of it, `seq` counts its heartbeats from 1, `at_ms` is its clock.
+
+    `mode` says how the engine batches: continuously, step by step, or each batch until it is complete. `samples` and
+    `batches` are what was timed since the heartbeat before; the first ones of a run have the warm-up's. `prefixes` are
+    hashes of prompt beginnings that the engine has cached (`topics.prefixes`), the most recently used last.
+    """
 
     worker: str
     run: str
@@ -87,4 +120,8 @@ class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartb
     limits: Limits
     finished: list[Finished] = []
     steps: Steps = Steps()
+    mode: EngineMode = "continuous"
+    samples: list[StepSample] = []
+    batches: list[BatchTiming] = []
+    prefixes: list[int] = []
     v: int = msgspec.field(default_factory=wire_version)

@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from processors.admission.estimates import demand_of
 from processors.events import Arrival
-from processors.policy import Policy
+from processors.policy import ClassPolicy, Policy
 from processors.queueing.ticket import Ticket
 from topics import names
 from topics.bodies import decode_body, endpoint_of
 from topics.codec import Malformed
-from topics.errors import InvalidDeadline, InvalidReply, ModelNotFound, RequestError
+from topics.errors import InvalidDeadline, InvalidReply, ModelNotFound, PipelineError, RequestError
 from topics.headers import trace_context, trace_id
 from topics.requests import DEFAULT_TENANT, Id, ReplyTo, Request, Salvage, Tenant
 
@@ -27,7 +27,7 @@ Partitions = Mapping[str, int]
 class Refusal(Struct, kw_only=True, frozen=True):
     """A request that is turned away: why, and where its sender listens as far as that can be known."""
 
-    error: RequestError
+    error: PipelineError
     id: str
     tenant: str
     reply: ReplyTo
@@ -63,6 +63,7 @@ def _ticket(
     endpoint = request.endpoint or endpoint_of(request.body)
     body = decode_body(endpoint, request.body)
     rules = policy.classes[latency_class]
+    deadline_at_ms = arrival.timestamp_ms + _deadline_ms(request, rules.deadline_ms, policy.longest_deadline_ms)
     return Ticket(
         at=arrival.at,
         origin=arrival.at.origin,
@@ -74,12 +75,21 @@ def _ticket(
         reply=reply,
         produced_ms=arrival.timestamp_ms,
         admitted_us=now_us,
-        deadline_at_ms=arrival.timestamp_ms + _deadline_ms(request, rules.deadline_ms, policy.longest_deadline_ms),
+        deadline_at_ms=deadline_at_ms,
+        due_at_ms=_due_at_ms(arrival, request, rules, deadline_at_ms),
         priority=rules.priority,
         demand=demand_of(body, yields=rules.yields),
         headers=trace_context(arrival.headers) if arrival.headers else [],
         trace_id=trace_id(arrival.headers),
+        may_be_shed=not rules.yields,
     )
+
+
+def _due_at_ms(arrival: Arrival, request: Request, rules: ClassPolicy, deadline_at_ms: int) -> int:
+    """The class's target, or the request's own deadline: who names one would rather wait for it than be turned away."""
+    if request.deadline_ms is not None:
+        return deadline_at_ms
+    return min(arrival.timestamp_ms + rules.target_ms, deadline_at_ms)
 
 
 def _deadline_ms(request: Request, default_ms: int, longest_ms: int) -> int:

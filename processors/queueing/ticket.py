@@ -1,7 +1,5 @@
 """An admitted request on its way through the processor."""
 
-from typing import Literal
-
 import msgspec
 from msgspec import Struct
 
@@ -29,6 +27,9 @@ class Demand(Struct, frozen=True):
 class Ticket(Struct, kw_only=True):
     """A request that waits. `at` is the record that its dispatch or answer settles; `hop` is that of its next dispatch.
 
+    `due_at_ms` is when its first token (all of its answer, where the class has an e2e target) has to be out for the
+    SLO to be met: queues are ordered by it, and never later than `deadline_at_ms`, when the request expires.
+    `prefixes` are the hashes of its prompt's beginnings (`topics.prefixes`), the shortest first.
     `is_waiting` turns false once, when it was dispatched, ended or dropped.
     """
 
@@ -43,13 +44,15 @@ class Ticket(Struct, kw_only=True):
     produced_ms: int
     admitted_us: int
     deadline_at_ms: int
+    due_at_ms: int
     priority: int
     demand: Demand
     headers: Headers
     trace_id: bytes
     hop: int = 0
     first_dispatched_at_ms: int | None = None
-    cause: Literal["arrival", "return"] = "arrival"
+    prefixes: tuple[int, ...] = ()
+    may_be_shed: bool = False
     is_waiting: bool = True
 
     @property

@@ -19,6 +19,7 @@ class Place(Struct, kw_only=True):
     key: Key
     deployment: str
     slot: int
+    latency_class: str = ""
     is_cancelled: bool = False
 
 

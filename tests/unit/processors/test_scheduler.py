@@ -58,7 +58,7 @@ def test_a_request_goes_out_at_once_when_there_is_room() -> None:
     beat(scheduler)
     (record,) = dispatches(admit(scheduler, 7))
     assert (record.endpoint, record.deployment, record.sender, record.seq) == (CHAT, DEPLOYMENT, SENDER, 1)
-    assert (record.origin, record.hop, record.reason) == ("inference.requests.m.interactive/0/7", 0, "arrival")
+    assert (record.origin, record.hop, record.reason) == ("inference.requests.m.interactive/0/7", 0, "least_occupied")
     assert (record.deadline_at_ms, record.stations.produced_at_us) == (T0_MS + 60_000, T0_MS * 1000)
 
 
@@ -146,7 +146,7 @@ def test_a_batch_has_a_row_with_its_reason() -> None:
     scheduler = a_scheduler()
     admit(scheduler, 0, 1, 2, latency_class="bulk")
     (row,) = rows(beat(scheduler, free=2, now_s=T0_S + 0.5), BatchRow)
-    assert (row.size, row.size_limit, row.queue_depth, row.reason) == (2, 2, 1, "credit")
+    assert (row.size, row.size_limit, row.queue_depth, row.reason) == (2, 2, 1, "least_occupied")
     assert (row.latency_class, row.wait_max_us, row.wait_sum_us) == ("bulk", 500_000, 1_000_000)
 
 
@@ -303,7 +303,7 @@ def test_returned_work_is_dispatched_again_with_the_next_hop() -> None:
     (first,) = dispatches(admit(scheduler, 0))
     handback = a_handback(first, offset=9)
     (effect,) = of_kind(scheduler.on_return(handback, now_s=T0_S), Dispatch)
-    assert (effect.record.hop, effect.record.origin, effect.record.reason) == (1, first.origin, "return")
+    assert (effect.record.hop, effect.record.origin, effect.record.reason) == (1, first.origin, "least_occupied")
     assert (effect.record.first_dispatched_at_ms, effect.settles) == (T0_MS + 5, handback.at)
 
 

@@ -1,0 +1,61 @@
+"""Release as many as there is credit for, at once: what is done before a worker has said how its engine batches.
+
+Nothing waits while a worker has room, and nothing is committed to a worker before it has. Batches are filled across the
+classes of the model, in order of priority and deadline. The first request that fits nowhere stops the release: letting
+smaller ones pass would starve it.
+"""
+
+from typing import Final
+
+from processors.batching.controller import Batch, Decision, LaneView, Part, Refused, Why
+from processors.queueing.queues import Queues
+from processors.queueing.ticket import Ticket
+from processors.routing.fleet import Fleet, Worker
+from topics.fleet import Finished
+
+_UNKNOWN: Final = LaneView(arrivals_per_s=0.0, size_limit=0, saturation=0.0, model_error_ratio=0.0)
+
+
+class Eager:
+    """`processors.batching.controller.Controller` that predicts nothing and therefore refuses and drops nothing."""
+
+    def __init__(self, queues: Queues, fleet: Fleet) -> None:
+        self._queues = queues
+        self._fleet = fleet
+
+    def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
+        return None
+
+    def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
+        return
+
+    def on_worker(self, worker: Worker, *, now_s: float) -> None:
+        return
+
+    def on_finished(self, finished: Finished, *, tenant: str, latency_class: str) -> None:
+        return
+
+    def decide(self, *, deployment: str, now_s: float) -> Decision:
+        """Take requests out of the queues and place them, until queues or credits are exhausted."""
+        batches: dict[str, Batch] = {}
+        while (ticket := self._queues.next()) is not None:
+            worker = self._fleet.best(ticket.demand, deployment=deployment, now_s=now_s)
+            if worker is None:
+                break
+            batch = batches.get(worker.name)
+            if batch is None:
+                batch = batches[worker.name] = _batch(worker)
+            self._queues.leave(ticket)
+            batch.parts.append(Part(ticket, self._fleet.place(worker, ticket.demand, now_s=now_s), batch.why))
+        return Decision(batches=list(batches.values()))
+
+    def view(self, latency_class: str, *, now_s: float) -> LaneView:
+        return _UNKNOWN
+
+
+def _batch(worker: Worker) -> Batch:
+    figures = {
+        "free_sequences": float(worker.free_sequences),
+        "max_sequences": float(worker.heartbeat.limits.max_sequences),
+    }
+    return Batch(worker=worker, size_limit=worker.free_sequences, parts=[], why=Why("least_occupied", figures))
