@@ -24,6 +24,10 @@ class BrokerSettings:
     max_record_bytes: int = 4 * 1024 * 1024
     """Largest record batch that the broker takes by default; topics may have their own limit."""
 
+    is_short_lived: bool = True
+    """Do without the optimizing compiler, which burns most of a core for the first half minute and makes a record a
+    third cheaper after it. False for a broker that carries load for long, as production's do."""
+
     log_timestamps: bool = False
     """Stamp records with broker time by default, also in topics that do not ask for it."""
 
@@ -79,7 +83,7 @@ def java_flags(settings: BrokerSettings, *, log_config: Path) -> tuple[str, ...]
         f"-Xmn{settings.young_mb}m",
         "-XX:+UseSerialGC",
         "-XX:+AlwaysPreTouch",  # else the first collection of a fresh young generation takes hundreds of milliseconds
-        "-XX:TieredStopAtLevel=1",  # the second compiler burns most of a core while it warms up
+        *(("-XX:TieredStopAtLevel=1",) if settings.is_short_lived else ()),
         *format_flags(log_config=log_config),
     )
 

@@ -20,7 +20,7 @@ from pipeline.local.cluster import LocalCluster
 from pipeline.runtime import kafka
 from pipeline.runtime.process import settle_memory
 from tests.bench.arrivals import Timings, poisson, run_load
-from tests.bench.cluster import MESSAGES, MODEL, TOKENS, bench_cluster, streamed
+from tests.bench.cluster import MESSAGES, MODEL, TOKENS, bench_cluster, settle, streamed
 from tests.bench.report import Report
 from tests.eventually import eventually
 from topics.names import RESPONSES, Lane
@@ -77,7 +77,7 @@ async def bench(seconds: float) -> int:
         Client(kafka=cluster.settings.kafka, reply_partition=0) as client,
     ):
         settle_memory()
-        await run_load(streamed(client), poisson(RPS, 5.0, seed=99))
+        await settle(streamed(client))
         alone = add_figures(report, "without_backlog", await interactive(client, seconds=seconds))
         await fill(cluster)
         before = await eventually(lambda: drained(cluster), within_s=60)

@@ -8,13 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from infra.devstack.properties import BrokerSettings
 from pipeline.client import Client
 from pipeline.local.cluster import LocalCluster
-from tests.bench.arrivals import Ask
+from tests.bench.arrivals import Ask, poisson, run_load
 
 CONFIG: Final = Path(__file__).with_name("millrace.toml")
 MODEL: Final = "bench"
 TOKENS: Final = 16
+LONG_LIVED: Final = BrokerSettings(is_short_lived=False)
+SETTLING_S: Final = 25.0
+SETTLING_RPS: Final = 1000.0
 MESSAGES: Final = [{"role": "user", "content": "x" * 200}]
 
 
@@ -22,7 +26,7 @@ MESSAGES: Final = [{"role": "user", "content": "x" * 200}]
 async def bench_cluster(*flags: str) -> AsyncIterator[LocalCluster]:
     """A cluster in a temporary folder, ended with the block."""
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
-        cluster = LocalCluster(folder=Path(folder), config=CONFIG, flags=flags)
+        cluster = LocalCluster(folder=Path(folder), config=CONFIG, flags=flags, broker=LONG_LIVED)
         try:
             await asyncio.to_thread(cluster.start)
             yield cluster
@@ -35,6 +39,11 @@ def pids(cluster: LocalCluster) -> dict[str, int]:
     assert cluster.broker.child is not None
     parts = {name.partition("-")[0]: child.pid for name, child in cluster.children.items()}
     return {"broker": cluster.broker.child.pid, **parts, "client": os.getpid()}
+
+
+async def settle(ask: Ask) -> None:
+    """Load that nobody measures: for so long the broker's compiler is at work, and what is measured is the compiler."""
+    await run_load(ask, poisson(SETTLING_RPS, SETTLING_S, seed=0))
 
 
 def streamed(client: Client, latency_class: str = "interactive") -> Ask:

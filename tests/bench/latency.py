@@ -2,7 +2,8 @@
 
 Open loop, Poisson arrivals, 16 streamed tokens, zero-cost engine; timed from the scheduled arrival to the decoded first
 token. Each rate is run three times and the median run counts; a run beside which other processes used more than 0.05
-core is repeated. Gates: 200 req/s p50 <= 10 ms and p99 <= 40 ms; 1,000 req/s p50 <= 25 ms and p99 <= 80 ms.
+core is repeated, and nothing counts before the broker's compiler has settled. Gates: 200 req/s p50 <= 10 ms and p99 <=
+40 ms; 1,000 req/s p50 <= 25 ms and p99 <= 80 ms.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import uvloop
 from pipeline.client import Client
 from pipeline.runtime.process import settle_memory
 from tests.bench.arrivals import Ask, Timings, poisson, run_load
-from tests.bench.cluster import bench_cluster, pids, streamed
+from tests.bench.cluster import bench_cluster, pids, settle, streamed
 from tests.bench.cpu import CpuMeter, Window
 from tests.bench.http_baseline import http_baseline
 from tests.bench.report import Report
@@ -86,6 +87,7 @@ async def bench(seconds: float) -> int:
     report = Report("latency")
     async with bench_cluster() as cluster, Client(kafka=cluster.settings.kafka) as client, http_baseline() as baseline:
         settle_memory()
+        await settle(streamed(client))
         for rps, (p50_limit, p99_limit) in GATES_MS.items():
             runs = await quiet_runs(streamed(client), pids(cluster), rps=rps, seconds=seconds)
             p50, p99 = add_figures(report, "millrace", rps, runs)

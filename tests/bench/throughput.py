@@ -16,7 +16,7 @@ import uvloop
 from pipeline.client import Client
 from pipeline.runtime.process import settle_memory
 from tests.bench.arrivals import Ask, Timings, poisson, run_load
-from tests.bench.cluster import TOKENS, bench_cluster, streamed
+from tests.bench.cluster import TOKENS, bench_cluster, settle, streamed
 from tests.bench.http_baseline import http_baseline
 from tests.bench.report import Report
 
@@ -63,6 +63,7 @@ async def bench(seconds: float) -> int:
     report = Report("throughput")
     async with bench_cluster() as cluster, Client(kafka=cluster.settings.kafka) as client:
         settle_memory()
+        await settle(streamed(client))
         rate, timings = await highest_rate(streamed(client), seconds=seconds)
     report.figure("millrace_requests_per_s", rate)
     report.figure("millrace_tokens_per_s", rate * TOKENS)

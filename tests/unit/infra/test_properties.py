@@ -38,3 +38,12 @@ def test_the_shortest_session_is_chosen_by_the_caller() -> None:
 def test_the_young_generation_is_most_of_the_heap_and_touched_at_the_start() -> None:
     flags = java_flags(BrokerSettings(heap_mb=400, young_mb=300), log_config=Path("/log4j2.properties"))
     assert {"-Xms400m", "-Xmx400m", "-Xmn300m", "-XX:+AlwaysPreTouch"} <= set(flags)
+
+
+def test_a_broker_that_lives_long_gets_the_optimizing_compiler() -> None:
+    def compilers(settings: BrokerSettings) -> list[str]:
+        flags = java_flags(settings, log_config=Path("/log4j2.properties"))
+        return [flag for flag in flags if "TieredStopAtLevel" in flag]
+
+    assert compilers(BrokerSettings()) == ["-XX:TieredStopAtLevel=1"]
+    assert compilers(BrokerSettings(is_short_lived=False)) == []
