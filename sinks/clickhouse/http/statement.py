@@ -144,10 +144,20 @@ def _insert(sql: bytes, tokens: Iterator[_Token]) -> Statement:
             )
         if token.word in _INLINE_WORDS:
             _refuse_file(sql, token)
-            return Statement(kind=Kind.INSERT_INLINE, text=sql, bare=sql)
+            text = sql[: _end(sql, tokens)]
+            return Statement(kind=Kind.INSERT_INLINE, text=text, bare=text)
         if token.word == b"SETTINGS" and settings_start is None and _SETTING.match(sql, token.end):
             settings_start = token.start
     return _insert_data(sql, settings_start)
+
+
+def _end(sql: bytes, tokens: Iterator[_Token]) -> int:
+    """Where a statement ends that has nothing after it."""
+    for token in tokens:
+        if token.text == b";" and not token.depth:
+            _refuse_second(tokens)
+            return token.start
+    return len(sql)
 
 
 def _insert_data(

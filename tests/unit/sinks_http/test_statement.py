@@ -108,7 +108,16 @@ def test_a_bare_select_has_no_format_and_keeps_its_settings() -> None:
     )
 
 
-@pytest.mark.parametrize("sql", [b"SELECT 1; SELECT 2", b"SELECT 1;; DROP TABLE t", b"SET a = 1; SELECT 2"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        b"SELECT 1; SELECT 2",
+        b"SELECT 1;; DROP TABLE t",
+        b"SET a = 1; SELECT 2",
+        b"INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
+        b"INSERT INTO t SELECT 1; SELECT 2",
+    ],
+)
 def test_a_second_statement_is_refused(sql: bytes) -> None:
     with pytest.raises(StatementError, match="Multi-statements") as caught:
         parse(sql)
@@ -120,6 +129,10 @@ def test_a_second_statement_is_refused(sql: bytes) -> None:
 )
 def test_a_semicolon_that_ends_nothing_is_no_second_statement(sql: bytes) -> None:
     assert parse(sql).kind is Kind.SELECT
+
+
+def test_an_insert_may_end_with_a_semicolon() -> None:
+    assert parse(b"INSERT INTO t VALUES (';'), ('a;b') ;\n").text == b"INSERT INTO t VALUES (';'), ('a;b') "
 
 
 def test_whole_literals_are_replaced() -> None:
