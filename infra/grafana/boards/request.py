@@ -1,0 +1,65 @@
+"""One request: its spans, attempts and events."""
+
+from infra.grafana.model import Board, Panel, Variable
+
+BOARD = Board(
+    uid="millrace-request",
+    title="Millrace: one request",
+    about="Everything that is known of a request id. The range has to contain the request.",
+    variables=(Variable(name="id", label="Request"),),
+    since="now-24h",
+    refresh="",
+    panels=(
+        Panel(
+            title="Spans",
+            kind="trace",
+            width=24,
+            height=14,
+            about="The stations of every attempt as spans.",
+            sql="""
+SELECT
+    TraceId AS traceID,
+    SpanId AS spanID,
+    ParentSpanId AS parentSpanID,
+    ServiceName AS serviceName,
+    SpanName AS operationName,
+    toUnixTimestamp64Milli(Timestamp) AS startTime,
+    Duration / 1e6 AS duration,
+    arrayMap(key -> map('key', key, 'value', SpanAttributes[key]), mapKeys(SpanAttributes)) AS tags
+FROM otel_traces
+WHERE SpanAttributes['millrace.request.id'] = ${id:singlequote} AND $__timeFilter(Timestamp)
+ORDER BY Timestamp
+LIMIT 1000""",
+        ),
+        Panel(
+            title="Attempts",
+            kind="table",
+            unit="none",
+            width=24,
+            height=6,
+            about="Milliseconds after the record, 0 where a station was not reached. Final: it wrote an end.",
+            sql="""
+SELECT tenant, model, latency_class AS class, attempt, hop, mode, worker, deployment, outcome, error_code,
+    final, admitted_us / 1000 AS admitted, batched_us / 1000 AS batched, dispatched_us / 1000 AS dispatched,
+    started_us / 1000 AS started, first_us / 1000 AS first_token, last_us / 1000 AS last_token,
+    finished_us / 1000 AS finished, tokens_in, tokens_out, gpu_ns / 1e6 AS gpu_ms
+FROM requests
+WHERE request_id = ${id:singlequote}
+ORDER BY produced_ts, hop, started_us
+LIMIT 1 BY lane_topic, lane_partition, lane_offset, attempt, produced_ts""",
+        ),
+        Panel(
+            title="Events",
+            kind="table",
+            unit="none",
+            width=24,
+            height=10,
+            about="Kept for a week; told by the clocks of several machines.",
+            sql="""
+SELECT ts, kind, process, worker, attempt, batch_size, tokens_out, outcome, error_code, reason, detail
+FROM events
+WHERE request_id = ${id:singlequote}
+ORDER BY ts, log_ts, kp, ko, ki""",
+        ),
+    ),
+)
