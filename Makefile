@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-tracing bench-account lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ setup-vllm: setup ## .venv-vllm and the demo's model: vLLM for this machine's GP
 demo: $(if $(filter vllm,$(ENGINE)),setup-vllm,setup) ## Kafka, ClickHouse, an engine and traffic, on this machine (ENGINE=vllm|simulated)
 	$(BIN)/python -m pipeline.demo --engine $(ENGINE)
 
-test: setup-vllm static ## everything that can fail: static checks, unit, properties, integration, scenarios
-	$(BIN)/pytest tests/unit tests/properties tests/integration tests/scenarios
+test: setup-vllm static ## everything that can fail: static checks, unit, properties, simulation, integration, scenarios
+	$(BIN)/pytest tests/unit tests/properties tests/simulation tests/integration tests/scenarios
 
 check: static ## what a change must pass in a minute: static checks, unit, properties
 	$(BIN)/pytest tests/unit tests/properties
@@ -52,6 +52,18 @@ bench-throughput: setup ## how many requests the pipeline carries (tests/bench)
 
 bench-backlog: setup ## what 100,000 waiting bulk requests cost an interactive one (tests/bench)
 	$(BIN)/python -m tests.bench.backlog
+
+bench-batching: setup ## batching against the best of others, in virtual time: all gates, three seeds (tests/bench)
+	$(BIN)/python -m tests.bench.batching
+
+bench-batching-live: setup ## batching against others on the real pipeline, stretched 20 times, 25 minutes (tests/bench)
+	$(BIN)/python -m tests.bench.batching_live
+
+bench-tracing: setup ## what the trace costs in CPU per request, with it and without it (tests/bench)
+	$(BIN)/python -m tests.bench.tracing
+
+bench-account: setup ## how fast the account is written and asked, at 5 million events (tests/bench)
+	$(BIN)/python -m tests.bench.account
 
 lock: setup ## recompile the locks from pyproject.toml and infra/locks/*.in
 	$(COMPILE) pyproject.toml --output-file $(LOCKS)/base.txt

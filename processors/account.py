@@ -7,6 +7,7 @@ from msgspec import Struct
 from processors.batching.controller import NO_REASON, Batch, Deferral, Part, Why
 from processors.policy import Identity, Policy
 from processors.queueing.ticket import Ticket
+from topics.headers import parent_span
 from topics.names import split_origin
 from topics.trace import BatchRow, EventRow, RequestRow
 
@@ -16,7 +17,10 @@ MIXED: Final = "mixed"
 
 
 class Ending(Struct, kw_only=True, frozen=True):
-    """A request that ends in the processor, admitted or not."""
+    """A request that ends in the processor, admitted or not.
+
+    `parent` is the producer's span and its flags (`topics.headers.parent_span`).
+    """
 
     origin: str
     id: str
@@ -32,6 +36,8 @@ class Ending(Struct, kw_only=True, frozen=True):
     deadline_us: int = 0
     tokens_in: int = 0
     why: Why = NO_REASON
+    parent: tuple[int, int] = (0, 0)
+    endpoint: str = ""
 
 
 class Account:
@@ -82,6 +88,7 @@ class Account:
             running=heartbeat.running,
             reason=part.why.reason,
             detail=part.why.detail,
+            trace_flags=parent_span(ticket.headers)[1],
         )
 
     def batch(self, batch: Batch, batch_id: str, *, now_us: int, queue_depth: int) -> BatchRow:
@@ -177,6 +184,9 @@ class Account:
             outcome=ending.outcome,
             error_code=ending.error_code,
             reason=ending.why.reason,
+            parent_span=ending.parent[0],
+            trace_flags=ending.parent[1],
+            endpoint=ending.endpoint,
         )
 
 

@@ -51,6 +51,15 @@ class FaustFlow:
         if self.app is not None:
             self.app.lane_consumer.release(TP(topic, partition))
 
+    async def lags(self) -> dict[str, int]:
+        """By topic, records in the partitions that the app owns which it has not committed; asks the broker."""
+        if self.app is None:
+            return {}
+        lags: dict[str, int] = {}
+        for tp, lag in (await self.app.lane_consumer.lags()).items():
+            lags[tp.topic] = lags.get(tp.topic, 0) + lag
+        return lags
+
 
 def build_app(policy: Policy, shards: Shards, flow: FaustFlow, *, make_consumer: MakeConsumer) -> LaneApp:
     """The app of a model, not started. Must be made inside the event loop that runs it.

@@ -5,12 +5,12 @@ from typing import Final, Literal
 
 from processors.account import Ending
 from processors.admission.validation import Refusal
-from processors.batching.controller import NO_REASON, Why
+from processors.batching.controller import NO_REASON, Refused, Why
 from processors.effects import Answer
 from processors.events import Arrival
 from processors.queueing.ticket import Ticket
-from topics.errors import Cancelled, DeadlineExceeded, PipelineError
-from topics.headers import trace_context, trace_id
+from topics.errors import Cancelled, DeadlineExceeded, DeadlineUnmeetable, PipelineError
+from topics.headers import parent_span, trace_context, trace_id
 from topics.responses import CancelledRequest, ErrorBody, Expired, Rejected, Started
 
 Outcome = Literal["expired", "cancelled"]
@@ -42,9 +42,20 @@ def reject(
         produced_ms=arrival.timestamp_ms,
         trace_id=trace_id(arrival.headers),
         why=why,
+        parent=parent_span(arrival.headers),
     )
     headers = trace_context(arrival.headers)
     return Answer(records=(record,), reply=refusal.reply, headers=headers, settles=arrival.at), ending
+
+
+def too_late(ticket: Ticket, refused: Refused) -> DeadlineUnmeetable:
+    """Why a request is turned away that the prediction says would miss its target."""
+    return DeadlineUnmeetable(
+        f"its target of {ticket.due_at_ms - ticket.produced_ms} ms cannot be met at present ({refused.why.reason}); "
+        f"try again in {refused.retry_after_s:.1f} s, or name a longer deadline_ms",
+        param="deadline_ms",
+        retry_after_s=refused.retry_after_s,
+    )
 
 
 def end(
@@ -76,6 +87,8 @@ def end(
         deadline_us=max(0, ticket.deadline_at_ms - ticket.produced_ms) * 1000,
         tokens_in=ticket.demand.prompt_tokens,
         why=why,
+        parent=parent_span(ticket.headers),
+        endpoint=ticket.endpoint,
     )
     return Answer(records=records, reply=ticket.reply, headers=ticket.headers, settles=ticket.at), ending
 

@@ -188,6 +188,14 @@ class LaneConsumer(driver.Consumer):
         self._held.difference_update(tps)
         self._buffered_partitions.difference_update(tps)
 
+    async def lags(self) -> dict[TP, int]:
+        """Records of each assigned partition that are not committed: its end, asked of the broker, less the commit."""
+        assigned = self.assignment()
+        if not assigned:
+            return {}
+        ends = await self.highwaters(*assigned)
+        return {TP(*tp): max(0, end - (self._committed_offset[TP(*tp)] or 0)) for tp, end in ends.items()}
+
     def on_buffer_drop(self, tp: TP) -> None:
         """An agent's buffer has room again; a held partition stays held."""
         if tp not in self._held:

@@ -36,8 +36,15 @@ class TenantPolicy(Struct, kw_only=True, frozen=True):
     concurrent: int | None = None
     shares_cache: bool = False
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything is turned away."""
+        return (self.requests_per_s, self.tokens_per_min, self.concurrent) != (None, None, None)
+
 
 EVERY_TENANT: Final = TenantPolicy()
+ANY_TENANT: Final = "*"
+"""Key of `Policy.tenants` for those that are not named there. No tenant can be called so."""
 
 
 class Policy(Struct, kw_only=True, frozen=True):
@@ -47,8 +54,11 @@ class Policy(Struct, kw_only=True, frozen=True):
         stable: the deployment that serves the model until a rollout says otherwise; None where there is none.
         longest_deadline_ms: topics keep records for longer than this, so no request may ask for more.
         shards: partitions of each lane; a shard uses its share of every worker's credits.
-        tenants: those that are configured; any other is an `EVERY_TENANT`.
+        tenants: those that are configured, with `ANY_TENANT` for the others; without that, an `EVERY_TENANT`.
         hop_s: one way through the broker, processor to worker or back, in seconds.
+        dedupe_window_s: how long an id is known after its request came, and how old a cached answer may be.
+        coalesces: whether identical deterministic requests in flight share one generation.
+        cache_bytes: memory of a shard for answers of deterministic requests; 0 for no cache.
     """
 
     model: str
@@ -58,6 +68,13 @@ class Policy(Struct, kw_only=True, frozen=True):
     shards: int = 1
     tenants: Mapping[str, TenantPolicy] = {}
     hop_s: float = 0.005
+    dedupe_window_s: float = 3600.0
+    coalesces: bool = True
+    cache_bytes: int = 0
+
+    def tenant(self, name: str) -> TenantPolicy:
+        """What applies to a tenant."""
+        return self.tenants.get(name) or self.tenants.get(ANY_TENANT, EVERY_TENANT)
 
     def by_priority(self) -> list[str]:
         """Names of the classes, the most urgent first."""

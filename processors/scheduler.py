@@ -8,27 +8,30 @@ worker that falls silent is given nothing more, and nothing of what it has is ta
 worker with what is in them.
 """
 
+from collections.abc import Mapping
+
 from processors.account import Account, Ending
-from processors.admission.estimates import demand_of
+from processors.admission.returned import returned
 from processors.admission.validation import Partitions, Refusal, admit
 from processors.batching.controller import NO_REASON, Batch, Controller, Refused, Why
-from processors.batching.modes import Mode, controller_for
+from processors.batching.modes import ControllerFactory, Mode, controller_for
+from processors.dedupe.sharing import Sharing
 from processors.effects import Answer, Dispatch, Effect, Forward, PauseLane, ResumeLane, Trace
-from processors.endings import Outcome, end, reject
+from processors.endings import Outcome, end, reject, too_late
 from processors.events import Arrival, Handback
+from processors.observations import Observations
 from processors.policy import Identity, Policy
 from processors.queueing.cancellations import Cancellations
-from processors.queueing.queues import Queues
+from processors.queueing.lane import LaneQueue
 from processors.queueing.ticket import Ticket
-from processors.routing.fleet import Fleet
+from processors.records import Records
+from processors.routing.fleet import Fleet, Worker
 from processors.routing.placements import Place, Placements
-from topics.bodies import decode_body
+from processors.tenancy import Limited, Tenancy, queues_of
 from topics.control import ControlRecord, DeploymentState, Rollout
-from topics.dispatches import BatchPart, Cancel, Stations
-from topics.dispatches import Dispatch as DispatchRecord
-from topics.errors import DeadlineUnmeetable
-from topics.fleet import Finished, Heartbeat
-from topics.headers import trace_context, trace_id
+from topics.dispatches import Cancel
+from topics.errors import IdConflict
+from topics.fleet import Finished, Heartbeat, LaneFigures
 from topics.requests import Cancellation
 
 
@@ -40,33 +43,46 @@ class Scheduler:
         identity: who decides; the sender is never used for another scheduler.
         replies: partitions of the response topics; the owner may change the mapping in place.
         cancellations: those that came before their requests, handed on from an earlier scheduler of the shard.
+        controllers: makes the controller for a way of batching.
     """
 
     def __init__(
-        self, policy: Policy, identity: Identity, *, replies: Partitions, cancellations: Cancellations | None = None
+        self,
+        policy: Policy,
+        identity: Identity,
+        *,
+        replies: Partitions,
+        cancellations: Cancellations | None = None,
+        controllers: ControllerFactory = controller_for,
     ) -> None:
         self._policy = policy
         self._identity = identity
         self._replies = replies
         self._account = Account(policy, identity)
-        self._queues = Queues({name: policy.classes[name].queue_limit for name in policy.by_priority()})
+        self._records = Records(policy, identity)
+        self._queues = queues_of(policy)
+        self._tenancy = Tenancy(policy, identity, self._queues)
         self._fleet = Fleet(sender=identity.sender, shard=identity.shard, shards=policy.shards)
         self._placements = Placements()
+        self._sharing = Sharing(policy, identity, self._placements)
         self._mode: Mode = "unknown"
-        self._controller: Controller = controller_for(self._mode, self._queues, self._fleet, policy)
+        self._controllers = controllers
+        self._controller: Controller = controllers(self._mode, self._queues, self._fleet, policy)
         self._wake_at_s: float | None = None
-        self._cancellations = cancellations or Cancellations(keep_s=policy.longest_deadline_ms / 1000)
+        self._cancellations = (
+            Cancellations(keep_s=policy.longest_deadline_ms / 1000) if cancellations is None else cancellations
+        )
         self._stable = policy.stable
         self._states: dict[str, str] = {}
         self._numbered = 0
+        self._observations = Observations()
 
     @property
     def wake_at_s(self) -> float | None:
         """When `on_wake` has something to do, if nothing else happens before; None for never."""
-        deadline_ms = self._queues.next_deadline_ms()
-        if deadline_ms is None:
-            return self._wake_at_s
-        return deadline_ms / 1000 if self._wake_at_s is None else min(self._wake_at_s, deadline_ms / 1000)
+        deadlines_ms = (self._queues.next_deadline_ms(), self._sharing.next_deadline_ms())
+        times_s = [at_ms / 1000 for at_ms in deadlines_ms if at_ms is not None]
+        return min(times_s if self._wake_at_s is None else [self._wake_at_s, *times_s], default=None)
 
     @property
     def queued(self) -> int:
@@ -74,9 +90,29 @@ class Scheduler:
         return len(self._queues)
 
     @property
+    def lanes(self) -> Mapping[str, LaneQueue]:
+        """What waits, by class; to be looked at only."""
+        return self._queues.lanes
+
+    @property
+    def workers(self) -> Mapping[str, Worker]:
+        """The workers by name, as this scheduler sees them; to be looked at only."""
+        return self._fleet.workers
+
+    @property
     def placed(self) -> int:
         """Requests that were dispatched and are not known to have ended."""
         return len(self._placements)
+
+    @property
+    def sharing(self) -> Sharing:
+        """Who gets whose answer."""
+        return self._sharing
+
+    def lane_figures(self, *, now_s: float) -> list[LaneFigures]:
+        """How each lane does, the most urgent class first; changes nothing."""
+        running = self._fleet.workers.values() if self._mode == "continuous" else None
+        return self._observations.figures(self._queues.lanes, self._controller, running=running, now_s=now_s)
 
     def on_request(self, arrival: Arrival, latency_class: str, *, now_s: float) -> list[Effect]:
         """A record came on the lane of a class."""
@@ -95,6 +131,12 @@ class Scheduler:
         self._placements.renew(admitted.key)
         if self._cancellations.take(admitted.key, now_s=now_s):
             return self._end(admitted, "cancelled", now_us)
+        limited = self._tenancy.limit(admitted, now_s=now_s)
+        if limited is not None:
+            return self._turn_away(arrival, admitted, limited, now_us)
+        shared = self._share(arrival, admitted, now_s) if admitted.fingerprint else None
+        if shared is not None:
+            return shared
         refused = self._controller.refuse(admitted, now_s=now_s) if admitted.may_be_shed else None
         if refused is not None:
             return self._shed(arrival, admitted, refused, now_us)
@@ -106,16 +148,19 @@ class Scheduler:
         Raises:
             InvalidRequest: the body that came back is none that was ever dispatched.
         """
-        ticket = self._returned(handback)
+        ticket = returned(handback, self._policy)
         place = self._placements.remove(ticket.origin)
         if place is not None and place.is_cancelled:
             return self._end(ticket, "cancelled", int(now_s * 1e6))
-        return self._queue(ticket, now_s)
+        shared = self._sharing.on_return(ticket, handback.record, self._stable or "", now_s=now_s)
+        return self._queue(ticket, now_s) if shared is None else shared
 
     def on_heartbeat(self, heartbeat: Heartbeat, *, at_ms: int, now_s: float) -> list[Effect]:
         """A worker's state, written at `at_ms` in broker time."""
         for finished in heartbeat.finished:
+            self._tenancy.on_finished(finished, now_s=now_s)
             self.on_completion(finished)
+        self._fleet.portion = self._tenancy.portion(now_s)
         if not self._fleet.observe(heartbeat, at_s=at_ms / 1000, now_s=now_s):
             return []
         self._follow(heartbeat)
@@ -127,8 +172,11 @@ class Scheduler:
     def on_completion(self, finished: Finished) -> list[Effect]:
         """A request ended at its worker."""
         place = self._placements.remove(finished.origin)
+        self._tenancy.on_completion(finished, place)
+        self._sharing.on_ended(finished.origin, finished.outcome)
         if place is not None:
             self._placements.end(place.key)
+        if place is not None and not place.is_copy:
             tenant, _ = place.key
             self._controller.on_finished(finished, tenant=tenant, latency_class=place.latency_class)
         return []
@@ -140,14 +188,15 @@ class Scheduler:
         key = (cancellation.tenant, cancellation.id)
         effects: list[Effect] = []
         now_us = int(now_s * 1e6)
-        waiting, places = self._queues.waiting(key), self._placements.of(key)
+        waiting, places, held = self._queues.waiting(key), self._placements.of(key), self._sharing.cancel(key)
         for ticket in waiting:
-            self._queues.leave(ticket)
+            self._queues.leave(ticket, is_served=False)
+        for ticket in (*held, *waiting):
             effects += self._end(ticket, "cancelled", now_us)
         effects += [self._forward(place) for place in places if not place.is_cancelled]
-        if not waiting and not places and not self._placements.has_ended(key):
+        if not waiting and not places and not held and not self._placements.has_ended(key):
             self._cancellations.add(key, now_s=now_s)
-        return effects + self._gates(now_us)
+        return effects + (self._decide(now_s) if self._sharing.has_orphans else self._gates(now_us))
 
     def on_control(self, record: ControlRecord, *, now_s: float) -> list[Effect]:
         """An operator or controller decided about a deployment, or which one serves the model."""
@@ -165,36 +214,55 @@ class Scheduler:
         return self._decide(now_s)
 
     def _queue(self, ticket: Ticket, now_s: float) -> list[Effect]:
-        now_us = int(now_s * 1e6)
+        return [self._queued(ticket, now_s), *self._decide(now_s)]
+
+    def _queued(self, ticket: Ticket, now_s: float) -> Trace:
         self._queues.add(ticket)
+        self._sharing.on_queued(ticket, self._stable or "", now_s=now_s)
         self._controller.on_queued(ticket, now_s=now_s)
         depth = len(self._queues.lanes[ticket.latency_class])
-        admitted = Trace(row=self._account.admitted(ticket, now_us=now_us, queue_depth=depth))
-        return [admitted, *self._decide(now_s)]
+        return Trace(row=self._account.admitted(ticket, now_us=int(now_s * 1e6), queue_depth=depth))
+
+    def _share(self, arrival: Arrival, ticket: Ticket, now_s: float) -> list[Effect] | None:
+        """Give a request the answer of another one, if it is the same; None where it has to be generated."""
+        shared = self._sharing.on_request(ticket, self._stable or "", now_s=now_s)
+        if isinstance(shared, IdConflict):
+            refusal = Refusal(error=shared, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
+            now_us = int(now_s * 1e6)
+            return self._ended(reject(arrival, refusal, ticket.latency_class, now_us=now_us), now_us)
+        if shared is not None and isinstance(shared[0], Answer):
+            self._tenancy.on_ended_here(ticket.origin)
+        return shared
 
     def _follow(self, heartbeat: Heartbeat) -> None:
         """Batch as the engines of the deployment do."""
         if heartbeat.deployment == self._stable and heartbeat.mode != self._mode:
             self._mode = heartbeat.mode
-            self._controller = controller_for(self._mode, self._queues, self._fleet, self._policy)
+            self._controller = self._controllers(self._mode, self._queues, self._fleet, self._policy)
 
     def _decide(self, now_s: float) -> list[Effect]:
         """End what is too late, release what has room, and move the gates."""
         now_us = int(now_s * 1e6)
         effects: list[Effect] = []
-        for ticket in self._queues.overdue(now_us // 1000):
-            effects += self._end(ticket, "expired", now_us)
+        for overdue in (self._sharing.overdue(now_us // 1000), self._queues.overdue(now_us // 1000)):
+            for ticket in overdue:
+                effects += self._end(ticket, "expired", now_us)
+        if self._sharing.has_orphans:
+            effects += [self._queued(ticket, now_s) for ticket in self._sharing.adopt(self._stable, now_s=now_s)]
         target = self._target(admits=False)
         self._wake_at_s = None
         if target is not None:
             decision = self._controller.decide(deployment=target, now_s=now_s)
             self._wake_at_s = decision.wake_at_s
+            self._observations.on_decision(decision)
             for dropped in decision.dropped:
                 effects += self._end(dropped.ticket, "expired", now_us, why=dropped.why)
             for batch in decision.batches:
                 effects += self._dispatch(batch, now_us)
             if decision.deferral is not None:
                 effects.append(Trace(row=self._account.deferred(decision.deferral, now_us=now_us)))
+        if self._sharing.has_orphans:
+            self._wake_at_s = now_s
         return effects + self._gates(now_us)
 
     def _dispatch(self, batch: Batch, now_us: int) -> list[Effect]:
@@ -210,69 +278,17 @@ class Scheduler:
                     deployment=deployment,
                     slot=slot,
                     latency_class=ticket.latency_class,
+                    prompt_tokens=0 if ticket.hop else ticket.demand.prompt_tokens,
                 )
             )
-            record = self._record(batch, index, BatchPart(id=batch_id, index=index, size=len(batch.parts)), now_us)
+            backlog = self._queues.lanes[ticket.latency_class].backlog(ticket.tenant)
+            record = self._records.of(batch, index, batch_id=batch_id, backlog=backlog, now_us=now_us)
             effects.append(Dispatch(record=record, slot=slot, headers=ticket.headers, settles=ticket.at))
             effects.append(Trace(row=self._account.dispatched(part, batch, batch_id, now_us=now_us)))
+            effects += self._sharing.on_dispatched(ticket, deployment=deployment, slot=slot, now_us=now_us)
         depth = len(self._queues)
         row = self._account.batch(batch, batch_id, now_us=now_us, queue_depth=depth)
         return [*effects, Trace(row=row)]
-
-    def _record(self, batch: Batch, index: int, part: BatchPart, now_us: int) -> DispatchRecord:
-        ticket, placed = batch.parts[index].ticket, batch.parts[index].placed
-        return DispatchRecord(
-            id=ticket.id,
-            tenant=ticket.tenant,
-            model=self._policy.model,
-            latency_class=ticket.latency_class,
-            deployment=batch.worker.heartbeat.deployment,
-            endpoint=ticket.endpoint,
-            body=ticket.body,
-            origin=ticket.origin,
-            reply=ticket.reply,
-            deadline_at_ms=ticket.deadline_at_ms,
-            priority=ticket.priority,
-            hop=ticket.hop,
-            first_dispatched_at_ms=ticket.first_dispatched_at_ms,
-            sender=self._identity.sender,
-            seq=placed.seq,
-            batch=part,
-            stations=Stations(
-                produced_at_us=ticket.produced_ms * 1000,
-                admitted_at_us=ticket.admitted_us,
-                batched_at_us=now_us,
-                dispatched_at_us=now_us,
-            ),
-            reason=batch.parts[index].why.reason,
-        )
-
-    def _returned(self, handback: Handback) -> Ticket:
-        record = handback.record
-        dispatch = record.dispatch
-        known = dispatch.latency_class in self._queues.lanes
-        latency_class = dispatch.latency_class if known else self._policy.by_priority()[-1]
-        yields = self._policy.classes[latency_class].yields
-        return Ticket(
-            at=handback.at,
-            origin=dispatch.origin,
-            id=dispatch.id,
-            tenant=dispatch.tenant,
-            latency_class=latency_class,
-            endpoint=dispatch.endpoint,
-            body=dispatch.body,
-            reply=dispatch.reply,
-            produced_ms=dispatch.stations.produced_at_us // 1000,
-            admitted_us=dispatch.stations.admitted_at_us,
-            deadline_at_ms=dispatch.deadline_at_ms,
-            due_at_ms=dispatch.deadline_at_ms,
-            priority=dispatch.priority,
-            demand=demand_of(decode_body(dispatch.endpoint, dispatch.body), yields=yields),
-            headers=trace_context(handback.headers),
-            trace_id=trace_id(handback.headers),
-            hop=dispatch.hop + 1,
-            first_dispatched_at_ms=dispatch.first_dispatched_at_ms or record.dispatched_at_ms,
-        )
 
     def _forward(self, place: Place) -> Forward:
         place.is_cancelled = True
@@ -280,27 +296,28 @@ class Scheduler:
         record = Cancel(id=request_id, tenant=tenant, origin=place.origin)
         return Forward(record=record, deployment=place.deployment, slot=place.slot)
 
+    def _turn_away(self, arrival: Arrival, ticket: Ticket, limited: Limited, now_us: int) -> list[Effect]:
+        """Turn an admissible request away: its tenant is over a quota."""
+        self._placements.end(ticket.key)
+        refusal = Refusal(error=limited.error, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
+        return self._ended(reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=limited.why), now_us)
+
     def _shed(self, arrival: Arrival, ticket: Ticket, refused: Refused, now_us: int) -> list[Effect]:
         """Turn an admissible request away: the prediction says that it would be too late."""
         self._placements.end(ticket.key)
-        target_ms = ticket.due_at_ms - ticket.produced_ms
-        error = DeadlineUnmeetable(
-            f"its target of {target_ms} ms cannot be met at present ({refused.why.reason}); "
-            f"try again in {refused.retry_after_s:.1f} s, or name a longer deadline_ms",
-            param="deadline_ms",
-            retry_after_s=refused.retry_after_s,
-        )
-        refusal = Refusal(error=error, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
+        refusal = Refusal(error=too_late(ticket, refused), id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
         answer = reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=refused.why)
         return self._ended(answer, now_us)
 
     def _end(self, ticket: Ticket, outcome: Outcome, now_us: int, *, why: Why = NO_REASON) -> list[Effect]:
         self._placements.end(ticket.key)
+        self._sharing.on_ended(ticket.origin, outcome)
         ended = end(ticket, outcome, now_us=now_us, new_attempt=lambda: self._number("p"), why=why)
         return self._ended(ended, now_us)
 
     def _ended(self, answered: tuple[Answer, Ending], now_us: int) -> list[Effect]:
         answer, ending = answered
+        self._tenancy.on_ended_here(ending.origin)
         event, row = self._account.ended(ending, now_us=now_us)
         return [answer, Trace(row=event), Trace(row=row)]
 

@@ -8,12 +8,14 @@ the next owner reads again what was not acknowledged.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, assert_never
 
 from msgspec import Struct
 
 from processors.acks import OrderedAcks
+from processors.batching.modes import ControllerFactory, controller_for
 from processors.clock import BrokerClock
 from processors.delivery import TraceShipper
 from processors.effects import Answer, Dispatch, Effect, Forward, PauseLane, ResumeLane, Trace
@@ -21,12 +23,13 @@ from processors.events import Address, Arrival, Handback
 from processors.outbox import Outbox, Output
 from processors.policy import Identity, Policy
 from processors.queueing.cancellations import Cancellations
+from processors.rollcall import RollCall
 from processors.scheduler import Scheduler
 from topics import names
-from topics.codec import decode_request, decode_return, encode
+from topics.codec import decode_request, decode_response, decode_return, encode
 from topics.control import ControlRecord, DeploymentState
 from topics.errors import CodecError, PipelineError
-from topics.fleet import Heartbeat
+from topics.fleet import Heartbeat, LaneReport
 from topics.headers import Headers, dead_letter
 from topics.requests import Cancellation
 
@@ -85,6 +88,7 @@ class Shards:
         outbox: where outputs go; its deliveries have to come back through `settle`.
         shipper: where trace rows go.
         flow: holds and releases partitions.
+        controllers: makes the controller for a way of batching.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Shards:
         outbox: Outbox,
         shipper: TraceShipper,
         flow: LaneFlow,
+        controllers: ControllerFactory = controller_for,
     ) -> None:
         self._policy = policy
         self._process = process
@@ -105,21 +110,47 @@ class Shards:
         self._outbox = outbox
         self._shipper = shipper
         self._flow = flow
+        self._controllers = controllers
         self._clock = BrokerClock()
         self._shards: dict[int, _Shard] = {}
         self._acks: dict[tuple[str, int], OrderedAcks] = {}
         self._held: dict[tuple[str, int], set[str]] = {}
         self._cancellations: dict[int, Cancellations] = {}
         self._control: dict[str, ControlRecord] = {}
+        self._rollcall = RollCall()
         self._lives = 0
         self._is_closed = False
-        self.dead_letters = 0
-        """Records that were put among the dead letters."""
+        self.dead_letters: Counter[str] = Counter()
+        """Records that were put among the dead letters, by the code of the reason."""
 
     @property
     def owned(self) -> tuple[int, ...]:
         """Numbers of the shards that are owned at present."""
         return tuple(self._shards)
+
+    @property
+    def schedulers(self) -> tuple[Scheduler, ...]:
+        """Those of the shards that are owned at present; to be looked at only."""
+        return tuple(shard.scheduler for shard in self._shards.values())
+
+    @property
+    def now_s(self) -> float:
+        """Broker time in seconds since the epoch, as far as records and heartbeats have told."""
+        return self._now_s()
+
+    def reports(self) -> list[LaneReport]:
+        """How the lanes of each owned shard do, for people."""
+        now_s = self._now_s()
+        return [
+            LaneReport(
+                processor=self._process,
+                model=self._policy.model,
+                shard=number,
+                at_ms=round(now_s * 1000),
+                lanes=shard.scheduler.lane_figures(now_s=now_s),
+            )
+            for number, shard in self._shards.items()
+        ]
 
     def on_assigned(self, numbers: set[int]) -> None:
         """These shards are ours now, from the committed offsets on. Each rebalance revokes all of them first."""
@@ -175,6 +206,7 @@ class Shards:
         if self._is_closed:
             return
         self._clock.observe(timestamp_ms, local_s=time.time())
+        self._rollcall.observe(heartbeat, at_ms=timestamp_ms)
         for shard in self._shards.values():
             effects = shard.scheduler.on_heartbeat(heartbeat, at_ms=timestamp_ms, now_s=self._now_s())
             self._apply(shard, effects)
@@ -185,6 +217,16 @@ class Shards:
             return
         for shard in self._shards.values():
             self._apply(shard, shard.scheduler.on_cancel(cancellation, now_s=self._now_s()))
+
+    def on_response_record(self, key: bytes | None, value: bytes | None) -> None:
+        """A record of a response topic: answers of deterministic requests are learned from it, where there is a cache.
+
+        Raises:
+            CodecError: one that is wanted is no response.
+        """
+        for shard in self._shards.values():
+            if value is not None and shard.scheduler.sharing.cache.wants(key):
+                shard.scheduler.sharing.on_response(decode_response(value), now_s=self._now_s())
 
     def on_control(self, record: ControlRecord) -> None:
         """An operator or controller has decided something; remembered for shards that come later."""
@@ -218,9 +260,17 @@ class Shards:
         identity = Identity(process=self._process, sender=f"{self._run}.{number}.{self._lives}", shard=number)
         keep_s = self._policy.longest_deadline_ms / 1000
         cancellations = self._cancellations.setdefault(number, Cancellations(keep_s=keep_s))
-        scheduler = Scheduler(self._policy, identity, replies=self._replies, cancellations=cancellations)
+        scheduler = Scheduler(
+            self._policy,
+            identity,
+            replies=self._replies,
+            cancellations=cancellations,
+            controllers=self._controllers,
+        )
         for record in self._control.values():
             scheduler.on_control(record, now_s=self._now_s())
+        for heartbeat, at_ms in self._rollcall.told():
+            scheduler.on_heartbeat(heartbeat, at_ms=at_ms, now_s=self._now_s())
         return _Shard(scheduler, number)
 
     def _received(self, record: LaneRecord) -> _Shard | None:
@@ -270,7 +320,7 @@ class Shards:
 
     def _bury(self, record: LaneRecord, code: str, message: str) -> None:
         """Put a record among the dead letters, as it was; its lane goes on."""
-        self.dead_letters += 1
+        self.dead_letters[code] += 1
         topic, partition, offset = record.at
         headers = dead_letter(
             record.headers, topic=topic, partition=partition, offset=offset, stage=STAGE, code=code, message=message

@@ -12,7 +12,7 @@ import msgspec
 from topics.control import ControlRecord
 from topics.dispatches import Return, SlotRecord
 from topics.errors import BodyTooLarge, CodecError, InvalidDeadline, InvalidReply, InvalidRequest, RequestError
-from topics.fleet import Heartbeat
+from topics.fleet import Heartbeat, LaneReport, WorkersRecord
 from topics.requests import Cancellation, Request, Salvage
 from topics.responses import Response
 
@@ -29,6 +29,7 @@ _SLOT: msgspec.json.Decoder[SlotRecord] = msgspec.json.Decoder(SlotRecord)
 _RETURN = msgspec.json.Decoder(Return)
 _RESPONSE: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
+_WORKERS: msgspec.json.Decoder[WorkersRecord] = msgspec.json.Decoder(WorkersRecord)
 _CANCELLATION = msgspec.json.Decoder(Cancellation)
 _CONTROL: msgspec.json.Decoder[ControlRecord] = msgspec.json.Decoder(ControlRecord)
 
@@ -36,6 +37,14 @@ _CONTROL: msgspec.json.Decoder[ControlRecord] = msgspec.json.Decoder(ControlReco
 def encode(record: msgspec.Struct) -> bytes:
     """JSON of any record type of this package."""
     return _ENCODER.encode(record)
+
+
+class _Tagged(msgspec.Struct):
+    type: str
+
+
+_TAG = msgspec.json.Decoder(_Tagged)
+_WORKERS_TYPES: Final = frozenset(str(record.__struct_config__.tag) for record in (Heartbeat, LaneReport))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +101,22 @@ def decode_response(value: bytes) -> Response:
     return _decode(_RESPONSE, value, "response")
 
 
+def decode_workers_record(value: bytes) -> WorkersRecord | None:
+    """A record of a workers topic; None for one of a type that only newer releases know.
+
+    Raises:
+        CodecError: no record of such a topic.
+    """
+    try:
+        return _WORKERS.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if _decode(_TAG, value, "record of a workers topic").type in _WORKERS_TYPES:
+            raise CodecError(f"not a record of a workers topic: {error}") from error
+        return None
+
+
 def decode_heartbeat(value: bytes) -> Heartbeat:
-    """A record of a workers topic.
+    """A record of a workers topic that is known to be a heartbeat.
 
     Raises:
         CodecError: no heartbeat.

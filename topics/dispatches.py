@@ -36,12 +36,27 @@ class Stations(Struct, kw_only=True, frozen=True, omit_defaults=True):
     dispatched_at_us: int = 0
 
 
+class Primary(Struct, kw_only=True, frozen=True):
+    """A request whose answer another one shares. Its records lie at `reply`, none before the broker time `since_ms`."""
+
+    id: str
+    origin: str
+    reply: ReplyTo
+    since_ms: int
+
+
 class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="dispatch"):
     """One request, given to the owner of a slot.
 
     `hop` grows by one whenever a request is dispatched again on purpose. `sender` and `seq` number the dispatches that
     one processor put into this slot, from 1: a heartbeat that names a `seq` has counted everything up to it.
     `first_dispatched_at_ms` is the broker time of the request's first dispatch, absent on hop 0.
+
+    `backlog` counts the tenant's requests that waited in the same lane when this one was dispatched.
+
+    A dispatch with a `primary` is attached: its worker copies the answer of that request instead of generating one, or
+    hands the dispatch back as `detached` if there will be none. It takes no room, and its `seq` is 0. A worker that
+    does not know the field generates the answer, which is right as well.
     """
 
     id: str
@@ -62,6 +77,8 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     batch: BatchPart
     stations: Stations
     reason: str
+    backlog: Count = 0
+    primary: Primary | None = None
     v: int = msgspec.field(default_factory=wire_version)
 
 
@@ -88,11 +105,12 @@ SlotRecord = Dispatch | Owner | Cancel
 class Return(Struct, kw_only=True, frozen=True, tag_field="type", tag="return"):
     """Work that a worker hands back unfinished: the processor dispatches it again with the next hop.
 
-    `dispatched_at_ms` is the broker time of the dispatch that is handed back.
+    `dispatched_at_ms` is the broker time of the dispatch that is handed back. `detached`: the primary of an attached
+    dispatch has ended without an answer that can be shared.
     """
 
     dispatch: Dispatch
     dispatched_at_ms: int
     worker: str
-    reason: Literal["drained", "parked"]
+    reason: Literal["drained", "parked", "detached"]
     v: int = msgspec.field(default_factory=wire_version)

@@ -16,8 +16,8 @@
       SettingsError             configuration that cannot work
 
 Each class has a stable `code` (the label in traces and in SQL), the HTTP status that a gateway would answer, and
-whether sending the same request again can help. Clients should know all of them; `id_conflict`, `queue_full`,
-`deadline_unmeetable` and `rate_limited` are reserved, and nothing sends them yet.
+whether sending the same request again can help. Clients should know all of them; `queue_full` is reserved, and
+nothing sends it yet.
 """
 
 from typing import ClassVar

@@ -53,7 +53,12 @@ class Limits(Struct, kw_only=True, frozen=True):
 
 
 class Finished(Struct, kw_only=True, frozen=True):
-    """A request that ended since the heartbeat before: what a latency model learns from."""
+    """A request that ended since the heartbeat before: what a latency model learns from.
+
+    `first_token_us` is the part of `service_us` up to the first token; 0 where there was none. `tenant`,
+    `latency_class` and `backlog` are those of its dispatch: by them all shards of a model know who is served
+    where, and who waits.
+    """
 
     origin: str
     batch_id: str
@@ -61,6 +66,10 @@ class Finished(Struct, kw_only=True, frozen=True):
     completion_tokens: Count
     service_us: Count
     outcome: str
+    first_token_us: Count = 0
+    tenant: str = ""
+    latency_class: str = msgspec.field(name="class", default="")
+    backlog: Count = 0
 
 
 class Steps(Struct, kw_only=True, frozen=True):
@@ -125,3 +134,42 @@ class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartb
     batches: list[BatchTiming] = []
     prefixes: list[int] = []
     v: int = msgspec.field(default_factory=wire_version)
+
+
+class LaneFigures(Struct, kw_only=True, frozen=True):
+    """A lane as its processor sees it: for people, nothing is decided from it.
+
+    `slack_ms` is how long the request that is due first may still wait until its target is missed;
+    negative when it was missed, None where none waits. `batch_size` is the median batch of late, where engines batch
+    continuously the median of the sequences that workers run. `size_limit`, `saturation` (the batch that keeps up with
+    the load over that limit) and `model_error_ratio` (of predictions, of late) are 0 where nothing was learned yet.
+    """
+
+    latency_class: str = msgspec.field(name="class")
+    queued: Count = 0
+    slack_ms: int | None = None
+    arrivals_per_s: float = 0.0
+    batch_size: Count = 0
+    size_limit: Count = 0
+    saturation: float = 0.0
+    model_error_ratio: float = 0.0
+    is_paused: bool = msgspec.field(name="paused", default=False)
+    is_deferring: bool = msgspec.field(name="deferring", default=False)
+
+
+class LaneReport(Struct, kw_only=True, frozen=True, tag_field="type", tag="lanes"):
+    """The lanes of one shard of a model, from the processor that owns it, about every second.
+
+    It lies among the heartbeats: readers of workers topics tell them apart by `type` and skip what they do not know.
+    `at_ms` is broker time as far as the processor knows it.
+    """
+
+    processor: str
+    model: str
+    shard: Count
+    at_ms: int
+    lanes: list[LaneFigures]
+    v: int = msgspec.field(default_factory=wire_version)
+
+
+WorkersRecord = Heartbeat | LaneReport

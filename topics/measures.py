@@ -1,16 +1,21 @@
 """The catalogue of measures: numbers about Millrace itself, each with its unit and what to do about it.
 
-Dashboards and alerts are to refer to these names; a name that is not here does not exist. No process exports them yet:
-today's numbers are in ClickHouse and in `millrace status`. `s` are seconds. Labels are low in cardinality: never an id.
+Every process serves its own at `/metrics`; dashboards and alerts refer to these names, and a name that is not here does
+not exist. `s` are seconds. Labels are low in cardinality: never an id. A worker's name is one, of as many values as
+there are workers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 Name = Literal[
     "millrace_requests_total",
     "millrace_request_seconds",
     "millrace_ttft_seconds",
+    "millrace_slo_requests_total",
+    "millrace_slo_misses_total",
     "millrace_tokens_total",
     "millrace_queue_depth",
     "millrace_lane_lag",
@@ -18,13 +23,16 @@ Name = Literal[
     "millrace_dispatches_total",
     "millrace_batch_size",
     "millrace_credits",
+    "millrace_heartbeat_age_seconds",
     "millrace_running",
     "millrace_engine_busy_seconds_total",
     "millrace_takeovers_total",
     "millrace_dead_letters_total",
     "millrace_trace_rows_total",
     "millrace_recorder_lag",
+    "millrace_recorder_rows_total",
 ]
+Process = Literal["processor", "worker", "recorder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,7 @@ class Measure:
     Attributes:
         meaning: what is counted, in one sentence.
         action: what to do when it moves.
+        processes: who exports it. Sum it over them.
     """
 
     name: Name
@@ -42,10 +51,17 @@ class Measure:
     labels: tuple[str, ...]
     meaning: str
     action: str
+    processes: tuple[Process, ...]
 
 
 _LANE: Final = ("model", "latency_class")
 _WORKER: Final = ("deployment", "worker")
+_PROCESSORS: Final[tuple[Process, ...]] = ("processor",)
+_WORKERS: Final[tuple[Process, ...]] = ("worker",)
+_RECORDERS: Final[tuple[Process, ...]] = ("recorder",)
+_ENDERS: Final[tuple[Process, ...]] = ("processor", "worker")
+"""Those that end requests: whoever ends one counts it."""
+_ALL: Final[tuple[Process, ...]] = ("processor", "worker", "recorder")
 
 MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
@@ -55,6 +71,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=(*_LANE, "outcome"),
         meaning="Requests ended, by outcome.",
         action="Many rejected or expired: look at millrace_queue_depth and add replicas. Failed: look at worker logs.",
+        processes=_ENDERS,
     ),
     Measure(
         name="millrace_request_seconds",
@@ -63,6 +80,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_LANE,
         meaning="Time from the request's record to its terminal record.",
         action="Compare with the class's SLO; ask the `requests` table which station grew.",
+        processes=_ENDERS,
     ),
     Measure(
         name="millrace_ttft_seconds",
@@ -71,6 +89,25 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_LANE,
         meaning="Time from the request's record to its first token.",
         action="Grows with the queue: add replicas. Grows without one: look at prefill backlog and the broker.",
+        processes=_ENDERS,
+    ),
+    Measure(
+        name="millrace_slo_requests_total",
+        kind="counter",
+        unit="1",
+        labels=_LANE,
+        meaning="Ended requests that count for the SLO: all but those that their sender cancelled or got wrong.",
+        action="The denominator of the SLO; alerts take its rate.",
+        processes=_ENDERS,
+    ),
+    Measure(
+        name="millrace_slo_misses_total",
+        kind="counter",
+        unit="1",
+        labels=_LANE,
+        meaning="Of those, the ones that did not complete within the targets of their class.",
+        action="Its share is what the error budget is spent on: ask the `requests` table which station grew.",
+        processes=_ENDERS,
     ),
     Measure(
         name="millrace_tokens_total",
@@ -79,6 +116,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("deployment", "direction"),
         meaning="Prompt and completion tokens of ended attempts.",
         action="Falls while running does not: the engine slows down.",
+        processes=_WORKERS,
     ),
     Measure(
         name="millrace_queue_depth",
@@ -87,6 +125,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_LANE,
         meaning="Admitted requests that wait in the processor.",
         action="At its bound the lane is paused and the rest waits in Kafka: look at millrace_credits.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_lane_lag",
@@ -95,6 +134,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_LANE,
         meaning="Records of the lane that its processor has not committed yet.",
         action="Grows: arrivals exceed what the workers serve. Scale workers, not processors.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_lane_paused",
@@ -103,6 +143,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_LANE,
         meaning="1 while the lane's partition is paused because its queue is full.",
         action="Normal for bulk. For interactive: more replicas, or let the class be shed.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_dispatches_total",
@@ -111,6 +152,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("deployment", "reason"),
         meaning="Requests given to workers, by the reason of the decision.",
         action="Reasons tell whether credits, deadlines or arrivals shape the batches.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_batch_size",
@@ -119,6 +161,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("deployment",),
         meaning="Requests per batching decision.",
         action="Small batches under load: credits are short or arrivals are thin.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_credits",
@@ -127,6 +170,16 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_WORKER,
         meaning="Free sequences that the worker advertises, less what was dispatched since.",
         action="0 for long: the worker is full. No value: its heartbeat is stale and it gets no work.",
+        processes=_PROCESSORS,
+    ),
+    Measure(
+        name="millrace_heartbeat_age_seconds",
+        kind="gauge",
+        unit="s",
+        labels=_WORKER,
+        meaning="Time since the newest heartbeat of a worker that has not said goodbye; forgotten after a minute.",
+        action="Above 3 it gets no work: look whether the worker, its machine or its way to the broker is gone.",
+        processes=_PROCESSORS,
     ),
     Measure(
         name="millrace_running",
@@ -135,6 +188,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_WORKER,
         meaning="Sequences that the engine runs.",
         action="Low beside a full queue: look at the processor's reasons.",
+        processes=_WORKERS,
     ),
     Measure(
         name="millrace_engine_busy_seconds_total",
@@ -143,6 +197,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=_WORKER,
         meaning="Time in which the engine worked on at least one sequence.",
         action="Its rate is the utilisation of the replica.",
+        processes=_WORKERS,
     ),
     Measure(
         name="millrace_takeovers_total",
@@ -151,6 +206,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("deployment", "mode"),
         meaning="Attempts that took over from another attempt.",
         action="Frequent: workers die or lose their session; look at their logs and at CPU starvation.",
+        processes=_WORKERS,
     ),
     Measure(
         name="millrace_dead_letters_total",
@@ -159,6 +215,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("stage", "code"),
         meaning="Records sent to inference.dlq.",
         action="Read them with the reason in their headers; fix the sender.",
+        processes=_ALL,
     ),
     Measure(
         name="millrace_trace_rows_total",
@@ -167,6 +224,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("table",),
         meaning="Rows put on inference.trace.",
         action="Stops while requests flow: the trace producer is blocked and will stop its process from acknowledging.",
+        processes=_ENDERS,
     ),
     Measure(
         name="millrace_recorder_lag",
@@ -175,5 +233,29 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("partition",),
         meaning="Trace messages that are not in ClickHouse yet.",
         action="Grows: ClickHouse is slow or down; nothing is lost within the topic's retention.",
+        processes=_RECORDERS,
+    ),
+    Measure(
+        name="millrace_recorder_rows_total",
+        kind="counter",
+        unit="rows",
+        labels=(),
+        meaning="Rows inserted into ClickHouse.",
+        action="Stops while millrace_trace_rows_total grows: ClickHouse is away; look at the recorder's log.",
+        processes=_RECORDERS,
     ),
 )
+
+BUCKETS: Final[Mapping[Name, tuple[float, ...]]] = MappingProxyType(
+    {
+        "millrace_request_seconds": (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+        "millrace_ttft_seconds": (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 10, 60),
+        "millrace_batch_size": (1, 2, 4, 8, 16, 32, 64, 128, 256),
+    }
+)
+"""Upper bounds of the histograms' buckets. SLOs do not go by them: they are counted exactly."""
+
+
+def measures_of(process: Process) -> tuple[Measure, ...]:
+    """What a kind of process exports."""
+    return tuple(measure for measure in MEASURES if process in measure.processes)

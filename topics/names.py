@@ -99,6 +99,14 @@ def split_origin(origin: str) -> tuple[str, int, int]:
     return topic, int(partition), int(offset)
 
 
+def model_of_origin(origin: str) -> str:
+    """Model of a request by its address; empty where it does not lie on a lane."""
+    try:
+        return Lane.of_topic(split_origin(origin)[0]).model
+    except ValueError:
+        return ""
+
+
 def default_id(topic: str, partition: int, offset: int) -> str:
     """Id of a request whose sender gave none."""
     return f"{topic}-{partition}-{offset}"

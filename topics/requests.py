@@ -27,6 +27,15 @@ Tenant = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9
 DEFAULT_TENANT: Final = "default"
 
 
+def is_tenant(name: str) -> bool:
+    """Whether a tenant may be called so."""
+    try:
+        msgspec.convert(name, Tenant)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 class ReplyTo(Struct, kw_only=True, frozen=True):
     """Where the answer goes: an existing partition of `inference.responses` or `inference.responses.<name>`."""
 

@@ -118,10 +118,14 @@ class Completed(Terminal, kw_only=True, frozen=True, omit_defaults=True, tag_fie
     """Answered. `body` is the whole OpenAI response where the request did not stream.
 
     A writer may give it as `msgspec.Raw`; a reader gets the parsed object (msgspec cannot decode `Raw | None`).
+    `source` is absent where the answer was generated for this request, and says otherwise where it comes from:
+    `coalesced` (an identical request in flight), `attached` (the same id sent again) or `cache`. `usage` is the
+    generation's in any case.
     """
 
     finish_reason: FinishReason
     body: Any = None
+    source: str | None = None
 
 
 class Failed(Terminal, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="failed"):

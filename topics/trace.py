@@ -1,4 +1,4 @@
-"""The schema of the trace: rows of four tables, and Arrow batches of them on the topic `inference.trace`.
+"""The schema of the trace: rows of its tables, and Arrow batches of them on the topic `inference.trace`.
 
 A message is one Arrow IPC stream with rows of one table, named in the header `table`; the record's own timestamp, topic
 partition and offset become columns when it is stored, so they are not in here. Column order is field order.
@@ -29,6 +29,7 @@ class EventRow(Struct, kw_only=True, frozen=True):
 
     `kind` is `<noun>.<past participle>`: request.admitted, request.rejected, request.expired, request.dispatched,
     attempt.started, request.finished, lane.paused, lane.resumed, slot.owned, slot.lost, worker.ready ...
+    `trace_flags` are those of the request's `traceparent`, told with request.dispatched.
     """
 
     ts: int
@@ -55,6 +56,7 @@ class EventRow(Struct, kw_only=True, frozen=True):
     error_code: str = ""
     reason: str = ""
     detail: str = ""
+    trace_flags: int = 0
 
 
 class RequestRow(Struct, kw_only=True, frozen=True):
@@ -62,6 +64,8 @@ class RequestRow(Struct, kw_only=True, frozen=True):
 
     `produced_ts` is broker time in microseconds since the epoch. All `*_us` are microseconds after it, 0 for a station
     that was not reached. `gpu_ns` is the attempt's share of the engine's busy time, times the GPUs of the engine.
+    `parent_span` and `trace_flags` are the producer's, from its `traceparent`; 0 where it sent none. `endpoint` is what
+    was asked for (`topics.bodies.Endpoint`), empty for a request that was turned away before that was known.
     """
 
     request_id: str
@@ -98,6 +102,9 @@ class RequestRow(Struct, kw_only=True, frozen=True):
     error_code: str = ""
     reason: str = ""
     gpu_ns: int = 0
+    parent_span: int = 0
+    trace_flags: int = 0
+    endpoint: str = ""
 
 
 class BatchRow(Struct, kw_only=True, frozen=True):
@@ -137,12 +144,51 @@ class StepRow(Struct, kw_only=True, frozen=True):
     kv_usage_ratio: float = 0.0
 
 
-Row = EventRow | RequestRow | BatchRow | StepRow
+class GpuRow(Struct, kw_only=True, frozen=True):
+    """What a worker's GPUs were paid for since its row before, in nanoseconds times GPUs by a monotonic clock.
+
+    `paid_ns = loading_ns + busy_ns + idle_ns`. `ts` and `since_ts` bound it by the clock of the worker; `since_ts` is
+    the `ts` of the row before, or when the process began. `settled_ns` is the engine time told by `RequestRow`s that
+    were written meanwhile: over an orderly run it adds up to `busy_ns`. `state` is the one at the end: loading, ready,
+    draining or stopped.
+    """
+
+    ts: int
+    since_ts: int
+    worker: str
+    run: str
+    model: str
+    deployment: str
+    gpu: str
+    gpus: int
+    state: str
+    paid_ns: int
+    loading_ns: int = 0
+    busy_ns: int = 0
+    idle_ns: int = 0
+    settled_ns: int = 0
+    utilization_ratio: float = 0.0
+    memory_bytes: int = 0
+    power_w: float = 0.0
+
+
+class FeedbackRow(Struct, kw_only=True, frozen=True):
+    """What somebody says about an answer: a `score` (higher is better) or a `label` under the name `signal`."""
+
+    ts: int
+    request_id: str
+    signal: str
+    score: float = 0.0
+    label: str = ""
+    source: str = ""
+
+
+Row = EventRow | RequestRow | BatchRow | StepRow | GpuRow | FeedbackRow
 
 _TYPES: Final[Mapping[type, pa.DataType]] = MappingProxyType(
     {int: pa.uint64(), str: pa.string(), bytes: _TRACE_ID, float: pa.float64()}
 )
-_TIMES: Final = frozenset({"ts", "produced_ts", "formed_ts"})
+_TIMES: Final = frozenset({"ts", "since_ts", "produced_ts", "formed_ts"})
 
 
 def _schema(row: type[Struct]) -> pa.Schema:
@@ -151,7 +197,14 @@ def _schema(row: type[Struct]) -> pa.Schema:
 
 
 TABLES: Final[Mapping[str, type[Struct]]] = MappingProxyType(
-    {"events": EventRow, "requests": RequestRow, "batches": BatchRow, "engine_steps": StepRow}
+    {
+        "events": EventRow,
+        "requests": RequestRow,
+        "batches": BatchRow,
+        "engine_steps": StepRow,
+        "gpu_samples": GpuRow,
+        "feedback": FeedbackRow,
+    }
 )
 SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType({name: _schema(row) for name, row in TABLES.items()})
 _TABLE_OF: Final[Mapping[type, str]] = MappingProxyType({row: name for name, row in TABLES.items()})

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from infra.devstack.home import CHECKOUT, millrace_home
@@ -74,8 +74,8 @@ def _resolve(folder: Path) -> None:
     say(f"Apache Kafka {KAFKA_VERSION}: {len(found)} jars, {megabytes(folder)} MB in {_jar_folder()}")
 
 
-def download(folder: Path) -> None:
-    """Resolve `COORDINATES` and put the jars into `folder`, unchecked."""
+def download(folder: Path, coordinates: Sequence[str] = COORDINATES) -> None:
+    """Resolve Maven coordinates with all they need and put the jars into `folder`, unchecked."""
     from jgo.env import EnvironmentBuilder
     from jgo.maven import MavenContext
 
@@ -83,7 +83,7 @@ def download(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, _java_on_path():
         context = MavenContext(repo_cache=Path(scratch) / "m2")
         builder = EnvironmentBuilder(context=context, cache_dir=Path(scratch) / "jgo")
-        for coordinate in COORDINATES:
+        for coordinate in coordinates:
             for jar in builder.from_endpoint(coordinate).all_jars:
                 shutil.copyfile(jar, folder / jar.name)
 

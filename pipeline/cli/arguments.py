@@ -61,7 +61,19 @@ def settings_of(args: argparse.Namespace) -> Settings:
     Raises:
         SettingsError: as `pipeline.settings.load`.
     """
-    return load(args.config, environ=os.environ, flags=args.flags)
+    port = getattr(args, "metrics_port", None)
+    flags = args.flags if port is None else [*args.flags, f"metrics.port={port}"]
+    return load(args.config, environ=os.environ, flags=flags)
+
+
+def add_metrics_port(parser: argparse.ArgumentParser) -> None:
+    """`--metrics-port`: of the processes that share a settings file, each on one machine needs a port of its own."""
+    parser.add_argument(
+        "--metrics-port",
+        metavar="PORT",
+        type=int,
+        help="serve /metrics there, 0 for any free port; default: metrics.port of the settings, else not at all",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

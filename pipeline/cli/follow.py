@@ -6,7 +6,7 @@ Pure: records come in as values.
 from dataclasses import dataclass
 from typing import Literal
 
-from topics.names import Lane, split_origin
+from topics.names import model_of_origin
 from topics.reader import Reader, Verdict
 from topics.responses import Delta, Progress, Response, Started, outcome_of
 
@@ -72,14 +72,6 @@ class Follower:
             detail=detail_of(response),
             why=why if verdict is Verdict.IGNORED else "",
         )
-
-
-def model_of_origin(origin: str) -> str:
-    """Model of a request by its address; empty where it does not lie on a lane."""
-    try:
-        return Lane.of_topic(split_origin(origin)[0]).model
-    except ValueError:
-        return ""
 
 
 def type_of(response: Response) -> str:

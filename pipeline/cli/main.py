@@ -38,12 +38,19 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command(name="tail", summary="follow the records of one request on the response topics"),
         Command(name="cancel", summary="end a request, wherever it is"),
         Command(name="sql", summary="query the account in ClickHouse"),
+        Command(name="trace", summary="where one request spent its time: a waterfall of its attempts"),
+        Command(name="report", summary="an HTML page about a range of time: latency, batches, GPU time, cost"),
     ),
     "look": (
         Command(name="status", summary="lanes, workers, recorder and ClickHouse at this moment"),
+        Command(name="explain", summary="one request's story in plain sentences"),
         Command(name="doctor", summary="what is wrong, and how to mend it"),
         Command(name="config", summary="the resolved settings"),
         Command(name="topics", summary="list, create or verify the topics"),
+        Command(name="dlq", summary="dead letters: list, show, replay or purge them"),
+        Command(name="simulate", summary="what if: play a recorded trace through the scheduler in virtual time"),
+        Command(name="migrate", summary="plan, apply or show the account's schema"),
+        Command(name="erase", summary="remove what the account keeps of a request or a tenant"),
     ),
     "local cluster": (
         Command(name="up", summary="start Kafka, ClickHouse, processors and workers on this machine"),
@@ -54,6 +61,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
         Command(name="processor", summary="queue, batch and route the requests of some models"),
         Command(name="worker", summary="run one engine replica of a deployment"),
         Command(name="recorder", summary="write the trace into ClickHouse"),
+        Command(name="otel", summary="export the trace as OpenTelemetry spans"),
     ),
 }
 EXAMPLE: Final = 'millrace ask "What is the capital of France?" --model smollm2'

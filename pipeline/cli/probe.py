@@ -12,7 +12,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from pipeline.cli import account
-from pipeline.cli.reading import existing_partitions, read_to, reader
 from pipeline.cli.snapshot import (
     ARRIVALS_OVER_S,
     FORGOTTEN_AFTER_S,
@@ -24,9 +23,10 @@ from pipeline.cli.snapshot import (
     lane_status,
 )
 from pipeline.runtime import kafka
+from pipeline.runtime.reading import existing_partitions, read_to, reader
 from pipeline.settings import Settings
 from topics import names
-from topics.codec import decode_heartbeat
+from topics.codec import decode_workers_record
 from topics.errors import PipelineError
 
 GROUP_PREFIX = "millrace."
@@ -93,7 +93,7 @@ class Probe:
         )
 
     async def _hear(self) -> None:
-        """Read the heartbeats that were sent since the last time, or lately."""
+        """Read the heartbeats and lane reports that were sent since the last time, or lately."""
         if not self._heartbeats:
             topics = [names.workers_topic(model) for model in self._models]
             self._heartbeats = await existing_partitions(self._log, topics)
@@ -106,7 +106,9 @@ class Probe:
         ends = await self._log.end_offsets(self._heartbeats)
         async for records in read_to(self._log, ends):
             for record in records:
-                self._fleet.feed(decode_heartbeat(record.value), at_ms=record.timestamp)
+                told = decode_workers_record(record.value)
+                if told is not None:
+                    self._fleet.feed(told, at_ms=record.timestamp)
 
     async def clock_ahead_ms(self, *, within_s: float) -> int | None:
         """This machine's clock less the broker's, plus the way of the fastest of the heartbeats that arrive within
@@ -132,7 +134,12 @@ class Probe:
         present = {partition.topic for partition in partitions}
         offsets = await self._offsets(partitions)
         committed = await self._committed()
-        found = [lane_status(lane, offsets, committed) for lane in lanes if lane.topic in present]
+        now_ms = self._now_ms()
+        found = [
+            lane_status(lane, offsets, committed, self._fleet.outlook(lane, now_ms=now_ms))
+            for lane in lanes
+            if lane.topic in present
+        ]
         return found, [lane.topic for lane in lanes if lane.topic not in present]
 
     async def _offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, Offsets]:

@@ -5,7 +5,7 @@ Any number may run; those of one model share its shards, and the others stand by
 
 import argparse
 
-from pipeline.cli.arguments import settings_of
+from pipeline.cli.arguments import add_metrics_port, settings_of
 from pipeline.cli.launch import launch
 from pipeline.settings import Settings
 from topics.errors import SettingsError
@@ -15,6 +15,7 @@ EXAMPLE = "millrace processor --model smollm2"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is to be processed."""
+    add_metrics_port(parser)
     parser.add_argument(
         "--model",
         dest="models",

@@ -2,14 +2,15 @@
 
 import argparse
 
-from pipeline.cli.arguments import settings_of
+from pipeline.cli.arguments import add_metrics_port, settings_of
 from pipeline.cli.launch import launch
 
 EXAMPLE = "millrace recorder --set clickhouse.url=http://clickhouse:8123"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Nothing beyond the settings."""
+    """Where its numbers are."""
+    add_metrics_port(parser)
 
 
 def run(args: argparse.Namespace) -> int:

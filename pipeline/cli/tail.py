@@ -14,8 +14,8 @@ from pipeline.cli.arguments import settings_of
 from pipeline.cli.failures import FAILED, OK, reaching_kafka, tell
 from pipeline.cli.follow import Follower, Judged
 from pipeline.cli.output import emit_json_line, terminal
-from pipeline.cli.reading import Record, existing_partitions, is_read, reader
 from pipeline.cli.views.follow import record_line
+from pipeline.runtime.reading import Record, begin, existing_partitions, is_read, reader
 from pipeline.settings import Settings
 from topics import names
 from topics.codec import decode_response
@@ -90,11 +90,8 @@ async def _begin(log: AIOKafkaConsumer, settings: Settings, *, from_now: bool) -
     partitions = await existing_partitions(log, topics)
     if not partitions:
         raise TransportError(f"Kafka at {settings.kafka.brokers} has no response topic; `millrace topics create`")
-    log.assign(partitions)
-    ends = await log.end_offsets(partitions)
+    ends = await begin(log, partitions)
     if from_now:
         for partition, end in ends.items():
             log.seek(partition, end)
-    else:
-        await log.seek_to_beginning(*partitions)
-    return dict(ends)
+    return ends

@@ -5,7 +5,7 @@ Deployments on vLLM run in the engine's environment: `.venv-vllm/bin/python -m p
 
 import argparse
 
-from pipeline.cli.arguments import settings_of
+from pipeline.cli.arguments import add_metrics_port, settings_of
 from pipeline.cli.launch import launch
 from topics.errors import SettingsError
 
@@ -16,6 +16,7 @@ millrace worker --deployment smollm2@v1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which deployment, and under which name."""
+    add_metrics_port(parser)
     parser.add_argument("--deployment", metavar="D", required=True, help="deployment to serve, model@version")
     parser.add_argument(
         "--id", dest="worker_id", metavar="X", help="name in heartbeats and in the account; default: made of the host"

@@ -9,20 +9,24 @@
 
 from pipeline.client.answer import Delta, Result
 from pipeline.client.client import Client
-from pipeline.client.failures import AnswerTimeout
+from pipeline.client.failures import AnswerNotFound, AnswerTimeout
+from pipeline.client.resume import Resumed
 from pipeline.client.stream import Handle, Stream
-from pipeline.client.sync import SyncClient, SyncHandle, SyncStream
+from pipeline.client.sync import SyncClient, SyncHandle, SyncResumed, SyncStream
 from pipeline.client.timeouts import Timeouts
 
 __all__ = [
+    "AnswerNotFound",
     "AnswerTimeout",
     "Client",
     "Delta",
     "Handle",
     "Result",
+    "Resumed",
     "Stream",
     "SyncClient",
     "SyncHandle",
+    "SyncResumed",
     "SyncStream",
     "Timeouts",
 ]

@@ -30,6 +30,14 @@ class Delta(Struct, kw_only=True, frozen=True, gc=False):
     logprobs: Any = None
     restarted: bool = False
 
+    @property
+    def last_seq(self) -> int:
+        """`seq` of its last token: what `Client.resume` takes as `after_seq` from a reader who has this piece.
+
+        -1 where the answer begins again.
+        """
+        return -1 if self.restarted else self.seq + max(len(self.token_ids), 1) - 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:

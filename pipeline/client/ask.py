@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.client.context import active_context
 from pipeline.client.timeouts import NO_LIMITS, Limits, Timeouts
 from topics.codec import Malformed, decode_request, encode
 from topics.errors import InvalidRequest
@@ -57,7 +58,8 @@ def ask_of(lane: Lane, tenant: str, fields: Mapping[str, Any], timeouts: Timeout
     Args:
         lane: where it goes.
         tenant: in whose name.
-        fields: `id`, `deadline_ms`, `session` and `traceparent`, where given; all others are fields of the body.
+        fields: `id`, `deadline_ms`, `session` and `traceparent`, where given; all others are fields of the body. A span
+            that is active where this is called is the parent where no `traceparent` is given.
         timeouts: how long to wait; None for no limit.
 
     Raises:
@@ -70,7 +72,7 @@ def ask_of(lane: Lane, tenant: str, fields: Mapping[str, Any], timeouts: Timeout
         envelope["id"] = uuid.uuid4().hex
     try:
         body = msgspec.Raw(msgspec.json.encode(given))
-        headers = [] if traceparent is None else [(TRACEPARENT, traceparent.encode("ascii"))]
+        headers = active_context() if traceparent is None else [(TRACEPARENT, traceparent.encode("ascii"))]
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"request cannot be written as JSON and headers: {error}") from error
     return Ask(

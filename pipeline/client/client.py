@@ -6,6 +6,8 @@ from typing import Any, Final, Self
 from pipeline.client.answer import Result
 from pipeline.client.ask import ask_of
 from pipeline.client.connection import Connection
+from pipeline.client.resume import ResponseLog, Resumed
+from pipeline.client.search import Wanted
 from pipeline.client.stream import Handle, Stream
 from pipeline.client.timeouts import Timeouts
 from pipeline.settings import KafkaSettings
@@ -24,10 +26,10 @@ class Client:
     - `model`, and `latency_class` (`interactive` unless given): the lane.
     - `messages` (chat) or `prompt` (completion), and any other field of the OpenAI body, such as `max_tokens=64`.
     - `id`: a random one unless given. Identity is (tenant, model, id), and `cancel` goes by it. A second request with
-      the same id is a request of its own.
+      the same id and body gets the answer of the first; with another body it is rejected (`IdConflict`).
     - `deadline_ms`: from now on; the class has a default.
     - `session`: names the conversation that the request belongs to; carried along, without effect on routing yet.
-    - `traceparent`: W3C trace context, passed on to every station.
+    - `traceparent`: W3C trace context, passed on to every station; that of the active OpenTelemetry span unless given.
     - `timeouts`: instead of the client's.
 
     Args:
@@ -58,9 +60,11 @@ class Client:
             raise SettingsError("both brokers and kafka are given; KafkaSettings(brokers=...) says the same")
         self._tenant = tenant
         self._timeouts = timeouts or Timeouts()
+        settings = kafka or (KafkaSettings() if brokers is None else KafkaSettings(brokers=brokers))
+        self._log = ResponseLog(settings=settings, topic=names.responses_topic(pool), client_id=client_id)
         self._connection = Connection(
-            kafka or (KafkaSettings() if brokers is None else KafkaSettings(brokers=brokers)),
-            topic=names.responses_topic(pool),
+            settings,
+            topic=self._log.topic,
             partition=reply_partition,
             client_id=client_id,
             timeouts=self._timeouts,
@@ -141,6 +145,42 @@ class Client:
         """
         lane = names.Lane(model, latency_class)
         return await Handle(self._connection, ask_of(lane, self._tenant, fields, timeouts)).open()
+
+    def resume(
+        self,
+        id: str,
+        *,
+        after_seq: int = -1,
+        restarts: int = 0,
+        model: str | None = None,
+        origin: str | None = None,
+        reply: ReplyTo | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> Resumed:
+        """The rest of an answer after token `after_seq`, whoever sent the request, and also after its end.
+
+        The log is read, not the request sent again: it works as long as the response topic keeps the answer. If the
+        answer has begun again since the reader left it, one empty delta with `restarted=True` comes first and then
+        all of it, as in `stream`. A reader that is ahead of the answer waits for the token after `after_seq`.
+
+        With `id` alone all partitions of the client's response topic are read from their beginning. `reply` narrows
+        that to one partition, `origin` to one partition from the request's own time on. Where several requests have
+        the id it is the one whose answer began last. Tenants are not told apart here: who may read the topic may
+        resume what lies in it.
+
+        Args:
+            id: the request's.
+            after_seq: `last_seq` of the last delta that the reader has; a delta is never cut. -1 for the whole answer.
+            restarts: how many of the deltas that the reader has had were `restarted`.
+            model: only a request to this model.
+            origin: address of the request, as `stream` and `submit` tell it.
+            reply: the response partition, as `reply` of the client that has sent it; on another topic than this
+                client's if need be.
+            timeouts: instead of the client's; `first_token_s`, `idle_s` and `total_s` count from here on.
+        """
+        waits = timeouts or self._timeouts
+        wanted = Wanted(id=id, after_seq=after_seq, restarts=restarts, model=model, origin=origin, reply=reply)
+        return Resumed(self._connection, self._log, wanted, limits=waits.limits(None), find_s=waits.find_s)
 
     async def cancel(self, id: str, *, model: str) -> None:
         """Ask the pipeline to end a request of this tenant, whoever sent it. Its readers get `Cancelled`.

@@ -59,6 +59,7 @@ class Connection:
         self._inbox = Inbox()
         self._outages = OutageLog(settings.brokers)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._followers: set[asyncio.Task[None]] = set()
         self._reading: asyncio.Task[None] | None = None
         self._sender = Sender(settings, client_id=client_id)
         self._consumer: AIOKafkaConsumer | None = None
@@ -117,6 +118,8 @@ class Connection:
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+        for follower in self._followers:
+            follower.cancel()
         for answer in self._inbox:
             self.give_up(answer, TransportError(f"the client was closed before request {answer.id} had ended"))
         if self._tasks:
@@ -133,13 +136,20 @@ class Connection:
         """Begin to produce a request; wait for it with `acknowledged`."""
         return self._spawn(self._send(ask, answer), name=f"send {ask.id}")
 
+    def follow(self, reading: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run a reader of the log with a consumer of its own; it is cancelled when the connection closes."""
+        task = self._spawn(reading, name=name)
+        self._followers.add(task)
+        task.add_done_callback(self._followers.discard)
+        return task
+
     async def acknowledged(self, sending: asyncio.Task[None], answer: Answer) -> None:
         """Wait until the broker has the request and its answer is being fed.
 
         Raises:
             RequestError: the request can never be accepted, or no lane serves its model and class.
-            TransportError: not acknowledged within `send_s`. It may still get there, and is cancelled then; sent
-                again it is a request of its own.
+            TransportError: not acknowledged within `send_s`. It may still get there, and is cancelled then unless
+                it was sent again: the same id with the same body gets the same answer, however often it is sent.
         """
         try:
             async with asyncio.timeout(self._timeouts.send_s):
@@ -181,7 +191,7 @@ class Connection:
             return None
         answer.fail(why)
         self._inbox.forget(answer)
-        if answer.cancellation is None or answer.origin is None:
+        if answer.cancellation is None or answer.origin is None or self._inbox.waits_for(answer.id):
             return None
         return self._spawn(self._cancel_quietly(answer.cancellation), name=f"cancel {answer.id}")
 
@@ -200,7 +210,7 @@ class Connection:
             answer.fail(TransportError(f"the client was closed before request {ask.id} had ended"))
         if answer.error is not None:  # nobody waits any more
             self._inbox.forget(answer)
-            if answer.cancellation is not None:
+            if answer.cancellation is not None and not self._inbox.waits_for(ask.id):
                 await self._cancel_quietly(answer.cancellation)
 
     async def _cancel_quietly(self, cancellation: Cancellation) -> None:

@@ -15,6 +15,14 @@ class AnswerTimeout(TransportError):
     http_status: ClassVar[int] = 504
 
 
+class AnswerNotFound(TransportError):
+    """The log holds no answer to the request, or not its beginning any more."""
+
+    code: ClassVar[str] = "answer_not_found"
+    http_status: ClassVar[int] = 404
+    retryable: ClassVar[bool] = False
+
+
 def failure_of(terminal: TerminalRecord) -> PipelineError:
     """The exception that a terminal record other than `completed` stands for.
 

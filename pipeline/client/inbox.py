@@ -64,6 +64,10 @@ class Inbox:
             requests.open.pop(answer.origin, None)
             self._tidy(key, requests)
 
+    def waits_for(self, request_id: str) -> bool:
+        """Whether an answer to a request of this id is open or about to be: cancelling the id would end it as well."""
+        return request_id.encode() in self._requests
+
     def feed(self, key: bytes | None, value: bytes, now_s: float) -> None:
         """The next record of the response partition.
 

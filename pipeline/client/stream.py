@@ -1,6 +1,7 @@
 """What a caller holds of one request: its deltas as they come, its result, and the way to end it."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import ClassVar, Self
@@ -11,50 +12,38 @@ from pipeline.client.connection import Connection
 from topics.errors import TransportError
 
 
-class Stream:
-    """One request and its answer.
+class Reading(ABC):
+    """An answer as its reader sees it: deltas as they come, any number of times, and the result at the end.
 
-    The request is sent when the stream is first iterated, opened, entered as a context or asked for its result, once.
-    Leaving the iteration or the context before the end, and `aclose`, cancel the request. Iterating again begins at the
-    first delta again. Not thread-safe: all calls on the client's event loop.
+    Subclasses say how the answer gets here and what it means to leave. Not thread-safe: all calls on the client's event
+    loop.
 
     Attributes:
-        id: the request's id, given or random.
+        id: the request's id.
     """
 
-    _outlives_reader: ClassVar[bool] = False
-
-    def __init__(self, connection: Connection, ask: Ask) -> None:
-        self._connection = connection
-        self._ask = ask
+    def __init__(self, answer: Answer) -> None:
+        self.id = answer.id
+        self._answer = answer
         self._news = asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
-        self._cancelling: asyncio.Task[None] | None = None
-        self.id = ask.id
-        self._answer = Answer(
-            request_id=ask.id,
-            limits=ask.limits,
-            cancellation=None if self._outlives_reader else ask.cancellation,
-        )
-        self._answer.on_change = self._news.set
+        answer.on_change = self._news.set
 
     @property
     def origin(self) -> str | None:
-        """Address of the request, `topic/partition/offset`; None until the broker has acknowledged it."""
+        """Address of the request, `topic/partition/offset`; None until it is known."""
         return self._answer.origin
 
+    @abstractmethod
     async def open(self) -> Self:
-        """Send the request, if that was not done yet, and wait until the broker has it.
+        """Begin, if that was not done yet, and wait until the request's address is known."""
 
-        Raises:
-            RequestError: the request can never be accepted, or no lane serves its model and class.
-            TransportError: the broker did not acknowledge it in time.
-        """
-        if self._answer.origin is None:
-            if self._sending is None:
-                self._sending = self._connection.send(self._ask, self._answer)
-            await self._connection.acknowledged(self._sending, self._answer)
-        return self
+    @abstractmethod
+    def leave(self) -> None:
+        """Stop reading, without waiting. Idempotent."""
+
+    async def aclose(self) -> None:
+        """Stop reading. Idempotent."""
+        self.leave()
 
     async def __aiter__(self) -> AsyncGenerator[Delta, None]:
         """The deltas from the first on, as soon as they arrive.
@@ -77,16 +66,14 @@ class Stream:
             PipelineError: at the end, if the answer did not complete.
         """
         await self.open()
-        answer = self._answer
         while True:
-            deltas = answer.unread(cursor)
+            deltas = self._unread(cursor)
             if deltas:
                 return deltas
-            if answer.is_over:
-                answer.result()
+            if self._answer.is_over:
+                self._answer.result()
                 return []
-            self._news.clear()
-            await self._news.wait()
+            await self._wait()
 
     async def result(self) -> Result:
         """The whole answer, at its end. May be called before, after or instead of iterating.
@@ -96,15 +83,8 @@ class Stream:
         """
         await self.open()
         while not self._answer.is_over:
-            self._news.clear()
-            await self._news.wait()
+            await self._wait()
         return self._answer.result()
-
-    async def aclose(self) -> None:
-        """Stop reading. A request that has not ended is cancelled; returns once the broker knows. Idempotent."""
-        self.leave()
-        if self._cancelling is not None:
-            await asyncio.shield(self._cancelling)
 
     async def __aenter__(self) -> Self:
         """As `open`."""
@@ -115,6 +95,55 @@ class Stream:
     ) -> None:
         """As `aclose`."""
         await self.aclose()
+
+    def _unread(self, cursor: Cursor) -> list[Delta]:
+        return self._answer.unread(cursor)
+
+    async def _wait(self) -> None:
+        """Until something about the answer has changed."""
+        self._news.clear()
+        await self._news.wait()
+
+
+class Stream(Reading):
+    """One request and its answer.
+
+    The request is sent when the stream is first iterated, opened, entered as a context or asked for its result, once.
+    Leaving the iteration or the context before the end, and `aclose`, cancel the request. Iterating again begins at the
+    first delta again.
+
+    Attributes:
+        id: the request's id, given or random.
+    """
+
+    _outlives_reader: ClassVar[bool] = False
+
+    def __init__(self, connection: Connection, ask: Ask) -> None:
+        cancellation = None if self._outlives_reader else ask.cancellation
+        super().__init__(Answer(request_id=ask.id, limits=ask.limits, cancellation=cancellation))
+        self._connection = connection
+        self._ask = ask
+        self._sending: asyncio.Task[None] | None = None
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def open(self) -> Self:
+        """Send the request, if that was not done yet, and wait until the broker has it.
+
+        Raises:
+            RequestError: the request can never be accepted, or no lane serves its model and class.
+            TransportError: the broker did not acknowledge it in time.
+        """
+        if self._answer.origin is None:
+            if self._sending is None:
+                self._sending = self._connection.send(self._ask, self._answer)
+            await self._connection.acknowledged(self._sending, self._answer)
+        return self
+
+    async def aclose(self) -> None:
+        """Stop reading. A request that has not ended is cancelled; returns once the broker knows. Idempotent."""
+        self.leave()
+        if self._cancelling is not None:
+            await asyncio.shield(self._cancelling)
 
     def leave(self) -> None:
         """Stop reading, without waiting: a request that has not ended will be cancelled. Idempotent."""

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from pipeline.client.answer import Cursor, Delta, Result
 from pipeline.client.client import Client
-from pipeline.client.stream import Handle, Stream
+from pipeline.client.stream import Handle, Reading
 from topics.errors import TransportError
 from topics.requests import ReplyTo
 
@@ -86,6 +86,11 @@ class SyncClient:
         handle: Handle = loop.call(client.submit(**request))
         return SyncHandle(loop, handle)
 
+    def resume(self, id: str, **which: Any) -> "SyncResumed":
+        """As `Client.resume`."""
+        loop, client = self._opened()
+        return SyncResumed(loop, client.resume(id, **which))
+
     def cancel(self, id: str, *, model: str) -> None:
         """As `Client.cancel`."""
         loop, client = self._opened()
@@ -100,7 +105,7 @@ class SyncClient:
 class SyncStream:
     """`Stream` without asyncio: leaving the iteration or the context early, and `close`, cancel the request."""
 
-    def __init__(self, loop: "_LoopThread", stream: Stream) -> None:
+    def __init__(self, loop: "_LoopThread", stream: Reading) -> None:
         self._loop = loop
         self._stream = stream
 
@@ -145,6 +150,10 @@ class SyncStream:
 
 class SyncHandle(SyncStream):
     """`Handle` without asyncio: the request goes on when nobody reads its answer."""
+
+
+class SyncResumed(SyncStream):
+    """`Resumed` without asyncio: leaving ends the reading and leaves the request alone."""
 
 
 class _LoopThread:

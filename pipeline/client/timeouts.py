@@ -40,6 +40,7 @@ class Timeouts:
             is silent until another takes over, some 10 s.
         total_s: from the acknowledgement to the end. None: no limit, or 30 s after the deadline where the
             request names one.
+        find_s: resuming an answer by its request's id alone: from the end of the log on, for its first record.
     """
 
     connect_s: float = 10.0
@@ -47,6 +48,7 @@ class Timeouts:
     first_token_s: float | None = None
     idle_s: float = 60.0
     total_s: float | None = None
+    find_s: float = 10.0
 
     def limits(self, deadline_ms: int | None) -> Limits:
         """The waits of a request with this deadline."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from pipeline.cli.account import Answer, account, ask
-from pipeline.cli.reading import read_to, reader
+from pipeline.runtime.reading import read_to, reader
 from pipeline.settings import Settings
 from topics import names
 from topics.codec import decode_response

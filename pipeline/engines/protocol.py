@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from topics.bodies import Body, Endpoint
+from topics.dispatches import BatchPart
 from topics.errors import PipelineError
-from topics.fleet import Credits, Limits
+from topics.fleet import BatchTiming, Credits, EngineMode, Limits, StepSample
 from topics.responses import FinishReason, Usage
 
 
@@ -26,6 +27,8 @@ class EngineRequest(Struct, kw_only=True, frozen=True):
         priority: lower goes first inside the engine.
         continued: token ids that are part of the answer already; generation goes on after them. They count towards
             limits and usage and are not delivered again.
+        batch: what it was dispatched with; a run-to-completion engine runs the parts of a batch together, the others
+            do not care. None where it is a batch of its own.
     """
 
     key: str
@@ -33,6 +36,7 @@ class EngineRequest(Struct, kw_only=True, frozen=True):
     body: Body
     priority: int = 0
     continued: tuple[int, ...] = ()
+    batch: BatchPart | None = None
 
 
 class Output(Struct, kw_only=True):
@@ -67,7 +71,11 @@ class Load(Struct, kw_only=True, frozen=True):
 
 
 class StepCounts(Struct, kw_only=True, frozen=True):
-    """Work since the call before: sums over steps, and the maxima that were seen."""
+    """Work since the call before: sums over steps, and the maxima that were seen.
+
+    `busy_ns` is what was charged to sequences, to the nanosecond; `busy_us` carries what is left of a microsecond over.
+    Both are time, not times GPUs.
+    """
 
     steps: int = 0
     busy_us: int = 0
@@ -76,6 +84,18 @@ class StepCounts(Struct, kw_only=True, frozen=True):
     running_max: int = 0
     waiting_max: int = 0
     kv_usage_ratio: float = 0.0
+    busy_ns: int = 0
+
+
+class Timings(Struct, kw_only=True, frozen=True):
+    """Single steps, or batches where the engine runs those to completion: how long each took, and what it held.
+
+    The newest of what has ended since the call before, `topics.fleet.MAX_SAMPLES` at most, in the order of their ends.
+    The first ones are those of the warm-up, told in several calls if there are many.
+    """
+
+    steps: tuple[StepSample, ...] = ()
+    batches: tuple[BatchTiming, ...] = ()
 
 
 Deliver = Callable[[list[Output]], None]
@@ -94,8 +114,18 @@ class Engine(Protocol):
         """GPUs of this replica; 1 where a CPU or a cost model stands in for one."""
         ...
 
+    @property
+    def mode(self) -> EngineMode:
+        """How it batches. One that runs batches to completion calls `deliver` once a batch, at its end."""
+        ...
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """Whether a prompt is cheaper when one with the same beginning ran before."""
+        ...
+
     async def start(self, deliver: Deliver) -> None:
-        """Load the model; ready for `submit` when it returns.
+        """Load the model and warm up; ready for `submit` when it returns.
 
         Raises:
             EngineDead: it could not be started; the message says why.
@@ -116,6 +146,14 @@ class Engine(Protocol):
 
     def take_steps(self) -> StepCounts:
         """Step counts since the call before."""
+        ...
+
+    def take_timings(self) -> Timings:
+        """Timings since the call before."""
+        ...
+
+    def charged(self) -> dict[str, int]:
+        """By key, what the sequences that have not ended were charged so far, as `Output.gpu_ns`. After a death too."""
         ...
 
     async def join(self) -> None:

@@ -42,6 +42,7 @@ class LocalCluster:
         flags: further `--set` items for every process.
         size: how many processes of each kind.
         broker: what may be chosen of the embedded broker.
+        rewrite: changes how a process is started.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LocalCluster:
         flags: tuple[str, ...] = (),
         size: Size | None = None,
         broker: BrokerSettings | None = None,
+        rewrite: Callable[[ProcessPlan], ProcessPlan] | None = None,
     ) -> None:
         self.folder = folder.resolve()
         self.config = config.resolve()
@@ -60,9 +62,12 @@ class LocalCluster:
         self._size = size or Size()
         self._ports = Ports()
         self.broker = KafkaBroker(folder=self.folder / "kafka", log=self.logs / "kafka.log", settings=broker)
+        self._rewrite = rewrite
         self._flags = (*self._own_flags(), *flags)
         self.settings: Settings = load(self.config, environ={}, flags=self._flags)
         self.children: dict[str, Child] = {}
+        self.metrics: dict[str, str] = {}
+        """URL of the metrics of each process that has some."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -129,7 +134,7 @@ class LocalCluster:
         plans = plan(self.settings, size=self._size, config=self.config, flags=self._flags, engine_python=engine_python)
         for process in plans:
             say(f"starting {process.name}")
-            self.children[process.name] = child = self._child(process)
+            self.children[process.name] = child = self._child(self._rewrite(process) if self._rewrite else process)
             child.spawn()
         for name, child in self.children.items():
             child.wait_ready()
@@ -154,13 +159,20 @@ class LocalCluster:
         ready.unlink(missing_ok=True)
         return Child(
             name=process.name,
-            command=process.command,
+            command=(*process.command, *self._metrics_flags(process)),
             log=self.logs / f"{process.name}.log",
             ready=lambda _: ready.exists(),
             ready_within_s=process.ready_within_s,
             stop_within_s=STOP_WITHIN_S,
             env={READY_FILE: str(ready)},
         )
+
+    def _metrics_flags(self, process: ProcessPlan) -> tuple[str, ...]:
+        if not process.has_metrics:
+            return ()
+        port = self._ports.claim()
+        self.metrics[process.name] = f"http://{self.settings.metrics.host}:{port}/metrics"
+        return ("--metrics-port", str(port))
 
     def _own_flags(self) -> tuple[str, ...]:
         return (
@@ -182,6 +194,7 @@ class LocalCluster:
             clickhouse=self.settings.clickhouse.http_url,
             logs=str(self.logs),
             processes={name: child.pid for name, child in self.children.items() if child.alive},
+            metrics=self.metrics,
         )
 
     @property

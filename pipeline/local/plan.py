@@ -18,11 +18,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessPlan:
-    """One process: its name in logs and in `kill`, its command, and how long it may take to be ready, in seconds."""
+    """One process: its name in logs and in `kill`, its command, and how long it may take to be ready, in seconds.
+
+    One that `has_metrics` takes `--metrics-port`.
+    """
 
     name: str
     command: tuple[str, ...]
     ready_within_s: float
+    has_metrics: bool = True
 
 
 def plan(
@@ -53,6 +57,8 @@ def plan(
             for i in range(size.processors)
         ]
         plans += _workers(settings, settings.models[model].stable, size.workers, common, engine_python)
+    if settings.otel.endpoint:
+        plans.append(ProcessPlan(name="otel", command=(*millrace, "otel"), ready_within_s=60, has_metrics=False))
     return plans
 
 

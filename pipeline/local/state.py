@@ -26,6 +26,8 @@ class ClusterState(Struct, kw_only=True, frozen=True):
     clickhouse: str
     logs: str
     processes: dict[str, int] = {}
+    metrics: dict[str, str] = {}
+    """URL of the metrics of each process that has some."""
 
     @property
     def is_running(self) -> bool:

@@ -11,14 +11,16 @@ from typing import Any
 from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from pipeline.metrics import process as metrics
+from pipeline.processor.gauges import register_all
 from pipeline.processor.policies import policy_of
 from pipeline.processor.replies import ReplyTopics
 from pipeline.processor.station import Station
 from pipeline.runtime import kafka
 from pipeline.runtime.broadcasts import BroadcastReader
 from pipeline.runtime.process import announce_ready, settle_memory
-from pipeline.runtime.tracing import TraceShipper
 from pipeline.settings import Settings
+from processors.batching.modes import ControllerFactory, controller_for
 from topics import names
 from topics.codec import decode_cancellation, decode_control
 from topics.errors import TransportError
@@ -26,7 +28,13 @@ from topics.errors import TransportError
 logger = logging.getLogger(__name__)
 
 
-async def main(settings: Settings, models: tuple[str, ...], stop: asyncio.Event) -> int:
+async def main(
+    settings: Settings,
+    models: tuple[str, ...],
+    stop: asyncio.Event,
+    *,
+    controllers: ControllerFactory = controller_for,
+) -> int:
     """Process the lanes of `models` until told to stop.
 
     Any number of processes may run for a model: its shards are shared between them.
@@ -35,12 +43,13 @@ async def main(settings: Settings, models: tuple[str, ...], stop: asyncio.Event)
         settings: resolved; every model is configured.
         models: which ones.
         stop: set to deliver what was decided and end.
+        controllers: makes the controller for a way of batching.
 
     Returns:
         Exit code: 0 after `stop`, 1 when it could not go on.
     """
     try:
-        async with _running(settings, models) as stations:
+        async with _running(settings, models, controllers) as stations:
             settle_memory()
             announce_ready()
             return await _until_stopped(stations, stop)
@@ -50,13 +59,16 @@ async def main(settings: Settings, models: tuple[str, ...], stop: asyncio.Event)
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings, models: tuple[str, ...]) -> AsyncIterator[list[Station]]:
+async def _running(
+    settings: Settings, models: tuple[str, ...], controllers: ControllerFactory
+) -> AsyncIterator[list[Station]]:
     """All stations, started. They are stopped before the producers that they use."""
     run = secrets.token_hex(4)
     process = f"{socket.gethostname()}-processor-{run}"
     async with contextlib.AsyncExitStack() as stack:
         trace = kafka.producer(settings.kafka, client_id=f"{process}-trace")
-        shipper = TraceShipper(trace, process=process)
+        tally = metrics.tally_of(settings, "processor")
+        shipper = metrics.shipper_of(settings, trace, process=process, tally=tally)
         replies = ReplyTopics(trace)
         for client in (trace, shipper, replies):
             stack.push_async_callback(client.stop)
@@ -74,6 +86,7 @@ async def _running(settings: Settings, models: tuple[str, ...]) -> AsyncIterator
                 producer=producer,
                 shipper=shipper,
                 replies=replies.counts,
+                controllers=controllers,
             )
             stations.append(station)
         for reader in _shared_readers(settings, stations, process):
@@ -82,6 +95,11 @@ async def _running(settings: Settings, models: tuple[str, ...]) -> AsyncIterator
         for station in stations:
             stack.push_async_callback(station.stop)
             await station.start()
+        if tally is not None:
+            for gauges in register_all(stations, tally):
+                watching = asyncio.create_task(gauges.watch_lags(), name="lane lags")
+                stack.callback(watching.cancel)
+            await metrics.serve(settings.metrics, tally, stack)
         yield stations
 
 

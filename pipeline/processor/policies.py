@@ -1,29 +1,45 @@
 """Settings of a model as the policy of its schedulers."""
 
 from pipeline.settings import Settings
+from pipeline.settings.model import ClassSettings, TenantSettings
 from processors.policy import ClassPolicy, Policy, TenantPolicy
 
 
 def policy_of(settings: Settings, model: str) -> Policy:
     """What the schedulers of a model are told."""
     ours = settings.models[model]
-    classes = {name: settings.classes[name] for name in ours.classes}
     return Policy(
         model=model,
-        classes={
-            name: ClassPolicy(
-                priority=c.priority,
-                deadline_ms=c.deadline_ms,
-                queue_limit=c.queue_limit,
-                yields=not c.shed,
-                ttft_ms=c.ttft_ms,
-                tpot_ms=c.tpot_ms,
-                e2e_ms=c.e2e_ms,
-            )
-            for name, c in classes.items()
-        },
+        classes={name: class_policy(settings.classes[name]) for name in ours.classes},
         stable=ours.stable,
         longest_deadline_ms=settings.layout().longest_deadline_ms,
         shards=ours.shards,
-        tenants={name: TenantPolicy(weight=tenant.weight) for name, tenant in settings.tenants.items()},
+        dedupe_window_s=settings.topics.dedupe_window_ms / 1000,
+        coalesces=ours.coalesce,
+        cache_bytes=ours.cache_mib * 1024 * 1024 // ours.shards,
+        hop_s=ours.hop_ms / 1000,
+        tenants={name: _tenant(tenant) for name, tenant in settings.tenants.items()},
+    )
+
+
+def class_policy(settings: ClassSettings) -> ClassPolicy:
+    """A latency class."""
+    return ClassPolicy(
+        priority=settings.priority,
+        deadline_ms=settings.deadline_ms,
+        queue_limit=settings.queue_limit,
+        yields=not settings.shed,
+        ttft_ms=settings.ttft_ms,
+        tpot_ms=settings.tpot_ms,
+        e2e_ms=settings.e2e_ms,
+    )
+
+
+def _tenant(settings: TenantSettings) -> TenantPolicy:
+    return TenantPolicy(
+        weight=settings.weight,
+        requests_per_s=settings.requests_per_s,
+        tokens_per_min=settings.tokens_per_min,
+        concurrent=settings.concurrent,
+        shares_cache=settings.shares_cache,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -11,18 +12,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from faust.contrib.asgi import bind_to_running_loop
 
+from pipeline.processor.reports import LaneReporter
 from pipeline.runtime import kafka
 from pipeline.runtime.broadcasts import BroadcastReader
 from pipeline.runtime.producers import renew_identity
 from pipeline.runtime.tracing import TraceShipper
 from pipeline.settings import KafkaSettings
 from processors.app import FETCH_BYTES, MAX_POLL_RECORDS, FaustFlow, build_app, group_of
+from processors.batching.modes import ControllerFactory, controller_for
 from processors.delivery import Settlement
 from processors.outbox import Outbox
 from processors.policy import Policy
 from processors.shards import Shards
 from topics import names
-from topics.codec import decode_heartbeat
+from topics.codec import decode_workers_record
+from topics.fleet import Heartbeat
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +44,7 @@ class Station:
         producer: for dispatches and answers of this model only.
         shipper: for the trace, shared by the process.
         replies: partitions of the response topics.
+        controllers: makes the controller for a way of batching.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Station:
         producer: AIOKafkaProducer,
         shipper: TraceShipper,
         replies: Mapping[str, int],
+        controllers: ControllerFactory = controller_for,
     ) -> None:
         self.model = policy.model
         self._settings = settings
@@ -60,16 +66,30 @@ class Station:
         self._settlement = Settlement(shipper, lambda at: self.shards.settle(at))
         self._outbox = Outbox(producer, self._settlement.on_delivered, renew=partial(renew_identity, producer))
         self.shards = Shards(
-            policy, process=process, run=run, replies=replies, outbox=self._outbox, shipper=shipper, flow=self._flow
+            policy,
+            process=process,
+            run=run,
+            replies=replies,
+            outbox=self._outbox,
+            shipper=shipper,
+            flow=self._flow,
+            controllers=controllers,
         )
         self._app = build_app(policy, self.shards, self._flow, make_consumer=self._make_consumer)
+        self._answers: BroadcastReader | None = None
+        if policy.cache_bytes:
+            self._answers = BroadcastReader(
+                settings, tuple(replies), self._on_response, client_id=f"{process}-{policy.model}-answers"
+            )
         self._heartbeats = BroadcastReader(
             settings,
             (names.workers_topic(policy.model),),
-            self._on_heartbeat,
+            self._on_workers_record,
             client_id=f"{process}-{policy.model}-workers",
             start="recent",
         )
+
+        self._reporter = LaneReporter(producer, self.shards.reports, now_s=time.monotonic)
 
     async def start(self) -> None:
         """Read heartbeats, and lanes as they are assigned.
@@ -80,8 +100,11 @@ class Station:
         await self._outbox.start()
         await self._settlement.start()
         await self._heartbeats.start()
+        if self._answers is not None:
+            await self._answers.start()
         bind_to_running_loop(self._app)
         await self._app.start()
+        await self._reporter.start()
 
     async def join(self) -> None:
         """Return when a part has ended: the app, the outbox, the settlement or the trace; none ends by itself.
@@ -99,8 +122,22 @@ class Station:
             for part in parts:
                 part.cancel()
 
+    async def lane_lags(self) -> dict[tuple[str, ...], float]:
+        """By model and class, records of the lane in the partitions owned here that are not committed yet.
+
+        Raises:
+            KafkaError: the broker did not tell.
+        """
+        found: dict[tuple[str, ...], float] = {}
+        for topic, lag in (await self._flow.lags()).items():
+            if topic != names.returns_topic(self.model):
+                lane = names.Lane.of_topic(topic)
+                found[lane.model, lane.latency_class] = lag
+        return found
+
     async def stop(self) -> None:
         """Take nothing more, deliver what was decided, commit it and leave the group."""
+        await self._reporter.stop()
         self.shards.close()
         try:
             async with asyncio.timeout(FLUSH_S):
@@ -111,6 +148,8 @@ class Station:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._app.stop(), FLUSH_S)
         await self._heartbeats.stop()
+        if self._answers is not None:
+            await self._answers.stop()
         await self._settlement.stop()
         await self._outbox.stop()
 
@@ -124,5 +163,10 @@ class Station:
             partition_assignment_strategy=[assignor],
         )
 
-    def _on_heartbeat(self, record: ConsumerRecord[Any, Any]) -> None:
-        self.shards.on_heartbeat(decode_heartbeat(record.value or b""), timestamp_ms=record.timestamp)
+    def _on_response(self, record: ConsumerRecord[Any, Any]) -> None:
+        self.shards.on_response_record(record.key, record.value)
+
+    def _on_workers_record(self, record: ConsumerRecord[Any, Any]) -> None:
+        told = decode_workers_record(record.value or b"")
+        if isinstance(told, Heartbeat):  # what processors tell lies there for people
+            self.shards.on_heartbeat(told, timestamp_ms=record.timestamp)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -11,13 +12,16 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from infra.devstack.home import millrace_home
+from pipeline.metrics import process as metrics
+from pipeline.metrics.tally import Tally
+from pipeline.recorder.schema import schema_of
 from pipeline.runtime import kafka
 from pipeline.runtime.process import announce_ready, settle_memory
 from pipeline.settings import ClickHouseSettings, Settings
-from sinks.clickhouse import migrations
 from sinks.clickhouse.embedded import EmbeddedStore
 from sinks.clickhouse.http import EmbeddedServer, User
 from sinks.clickhouse.remote import RemoteStore
+from sinks.clickhouse.schema import Schema, establish
 from sinks.clickhouse.store import Store
 from sinks.recorder import Recorder
 from sinks.recorder.deadletters import DeadLetters
@@ -34,6 +38,8 @@ URL_FILE: Final = "clickhouse.url"
 GIVES_WAY: Final = 10
 """Niceness: inserts and merges use all cores in bursts, and nobody waits for them; tokens share the machine."""
 FETCH_BYTES: Final = 16 << 20
+LAG_EVERY_S: Final = 5.0
+"""How often the broker is asked how far behind the recorder is, where metrics are served."""
 LONGEST_AWAY_MS: Final = 7 * 24 * 3600 * 1000
 """A recorder that waits for its store does not read and is alive all the same; its partitions are not taken for it."""
 
@@ -68,24 +74,55 @@ async def _record(
 ) -> None:
     clickhouse = settings.clickhouse
     store = await _embedded(clickhouse, stack) if clickhouse.is_embedded else await _remote(clickhouse, stack)
-    await _migrate(store, clickhouse.database, stop)
+    await _establish(store, schema_of(settings), stop)
     producer = kafka.producer(settings.kafka, client_id=CLIENT_ID)
     await producer.start()
     stack.push_async_callback(producer.stop)
     consumer = _consumer(settings, trace_topic)
     await consumer.start()
     stack.push_async_callback(consumer.stop)
+    letters = DeadLetters(producer, topic=dead_letters)
     recorder = Recorder(
         store=store,
         database=clickhouse.database,
         consumer=consumer,
-        dead_letters=DeadLetters(producer, topic=dead_letters),
+        dead_letters=letters,
         topic=trace_topic,
         stop=stop,
         shared=not clickhouse.is_embedded,
     )
+    tally = metrics.tally_of(settings, "recorder")
+    if tally is not None:
+        lags: dict[int, int] = {}
+        _tell(tally, recorder, letters, lags)
+        watching = asyncio.create_task(_watch(recorder, lags), name="recorder lag")
+        stack.callback(watching.cancel)
+        await metrics.serve(settings.metrics, tally, stack)
     settle_memory()
     await recorder.run(announce_ready)
+
+
+def _tell(tally: Tally, recorder: Recorder, letters: DeadLetters, lags: Mapping[int, int]) -> None:
+    """Let a tally ask what the recorder knows at that moment. `lags` are by partition, kept up to date by `_watch`."""
+    tally.ask("millrace_recorder_lag", lambda: {(str(kp),): float(lag) for kp, lag in lags.items()})
+    tally.ask("millrace_recorder_rows_total", lambda: {(): float(recorder.rows)})
+    tally.ask(
+        "millrace_dead_letters_total",
+        lambda: {("recorder", code): float(count) for code, count in letters.codes.items()},
+    )
+
+
+async def _watch(recorder: Recorder, lags: dict[int, int]) -> None:
+    """Keep the lags up to date until cancelled."""
+    while True:
+        try:
+            found = await recorder.measure_lag()
+        except KafkaError as error:  # the values of before stand, and grow stale with the outage that is told elsewhere
+            logger.debug("the recorder's lag is not known: %r", error)
+        else:
+            lags.clear()
+            lags.update(found)
+        await asyncio.sleep(LAG_EVERY_S)
 
 
 async def _embedded(settings: ClickHouseSettings, stack: AsyncExitStack) -> Store:
@@ -114,9 +151,9 @@ async def _remote(settings: ClickHouseSettings, stack: AsyncExitStack) -> Store:
     return store
 
 
-async def _migrate(store: Store, database: str, stop: asyncio.Event) -> None:
+async def _establish(store: Store, schema: Schema, stop: asyncio.Event) -> None:
     async def work() -> None:
-        await migrations.apply(store, database)
+        await establish(store, schema)
 
     await Patience(stop).until_there(work)
 

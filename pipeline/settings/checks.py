@@ -2,9 +2,10 @@
 
 from urllib.parse import urlsplit
 
-from pipeline.settings.model import ClassSettings, KafkaSettings, ModelSettings, Settings
+from pipeline.settings.model import ANY_TENANT, ClassSettings, KafkaSettings, ModelSettings, Settings
 from topics import names
 from topics.errors import SettingsError
+from topics.requests import is_tenant
 
 
 def check(settings: Settings) -> None:
@@ -23,6 +24,12 @@ def check(settings: Settings) -> None:
     if not settings.clickhouse.is_embedded and (url.scheme not in ("http", "https") or not url.hostname):
         shown = without_password(settings.clickhouse.url)
         raise SettingsError(f"clickhouse.url {shown!r} is neither 'embedded' nor an http(s) URL")
+    if settings.clickhouse.is_embedded and settings.clickhouse.cluster:
+        raise SettingsError("clickhouse.cluster is set, but the embedded engine is one server; set clickhouse.url too")
+    receiver = urlsplit(settings.otel.endpoint)
+    if settings.otel.endpoint and (receiver.scheme not in ("http", "https") or not receiver.hostname):
+        shown = without_password(settings.otel.endpoint)
+        raise SettingsError(f"otel.endpoint {shown!r} is no http(s) URL; write e.g. http://collector:4318")
 
 
 def _check_names(settings: Settings) -> None:
@@ -35,6 +42,12 @@ def _check_names(settings: Settings) -> None:
         if names.model_of(name) not in settings.models:
             known = ", ".join(sorted(settings.models)) or "none"
             raise SettingsError(f"deployment {name!r} is of no model of `models`; there are: {known}")
+    for name in settings.tenants:
+        if name != ANY_TENANT and not is_tenant(name):
+            raise SettingsError(
+                f"tenants has {name!r}, which no tenant can be called: use letters, digits, '.', '_' and '-', "
+                f"or {ANY_TENANT!r} for all that have no section"
+            )
     _check_unique("topics.pools", settings.topics.pools)
 
 

@@ -48,6 +48,10 @@ class ClickHouseSettings(_Section, kw_only=True, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8123
     """Where the recorder serves the embedded engine's HTTP interface; 0 for any free port."""
+    cluster: str = ""
+    """Name of the cluster of servers that replicate the database; empty for one server. Not for the embedded engine."""
+    retention_days: dict[str, Positive] = {}
+    """Days that a table keeps its rows, e.g. `events = 30`; tables that are not named keep them for their default."""
 
     @property
     def is_embedded(self) -> bool:
@@ -73,6 +77,8 @@ class ClassSettings(_Section, kw_only=True, frozen=True):
     ttft_ms: Positive | None = None
     tpot_ms: Positive | None = None
     e2e_ms: Positive | None = None
+    objective_ratio: Annotated[float, Meta(gt=0, lt=1)] = 0.99
+    """Share of requests that are to keep the SLO; the rest is the error budget."""
     shed: bool = True
     queue_limit: Positive = 2000
     """Requests of the class that a processor holds; its partition is paused at that, and the rest waits in Kafka."""
@@ -99,9 +105,13 @@ class SimulatedDeployment(_Section, kw_only=True, frozen=True, tag_field="engine
     """A cost model in place of an engine: a step takes `fixed_us + per_prefill_token_us * p + per_sequence_us * n +
     per_kv_token_us * kv` microseconds, and the text is a deterministic function of the request.
 
-    `crash_every` kills the engine after about so many requests and `fail_ratio` fails single ones, both drawn from
+    In mode `run_to_completion` a whole batch is such a step (without keys and values), one batch runs at a time and all
+    of its answers come at its end; `max_sequences` is the largest batch. `crash_every` kills the engine after about so
+    many requests, `fail_ratio` fails single ones, `noise_sigma` and `straggler_ratio` vary the costs: all drawn from
     `seed`.
     """
+
+    mode: Literal["continuous", "run_to_completion"] = "continuous"
 
     fixed_us: Annotated[float, Meta(ge=0)] = 6000.0
     per_prefill_token_us: Annotated[float, Meta(ge=0)] = 20.0
@@ -114,6 +124,12 @@ class SimulatedDeployment(_Section, kw_only=True, frozen=True, tag_field="engine
     seed: int = 0
     crash_every: Annotated[int, Meta(ge=0)] = 0
     fail_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    noise_sigma: Annotated[float, Meta(ge=0, le=2)] = 0.0
+    """Standard deviation of the logarithm of a log-normal factor of mean 1 on the cost of each step or batch."""
+    straggler_ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    """Share of steps or batches that take twice as long."""
+    batch_wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.05
+    """How long a batch waits for parts that do not come, because they ended before or their slot has moved."""
 
 
 Deployment = VllmDeployment | SimulatedDeployment
@@ -126,12 +142,39 @@ class ModelSettings(_Section, kw_only=True, frozen=True):
     classes: tuple[str, ...] = ("realtime", "interactive", "bulk")
     shards: Positive = 1
     slots: Positive = 8
+    coalesce: bool = True
+    """Whether identical deterministic requests (temperature 0, or a seed) in flight share one generation."""
+    cache_mib: Annotated[int, Meta(ge=0, le=65536)] = 0
+    """Memory of the model's processors for answers of deterministic requests, in MiB, shared by its shards; 0 keeps
+    none. To learn the answers each processor of the model then reads all response topics."""
+    hop_ms: Annotated[float, Meta(ge=0, le=10_000)] = 5.0
+    """One way through the broker, processor to worker or back, in milliseconds. Engines that run batches to completion
+    are sent their next batch so long before they are free."""
+
+
+ANY_TENANT: Final = "*"
+"""The section of tenants that have none of their own."""
 
 
 class TenantSettings(_Section, kw_only=True, frozen=True):
-    """A tenant's share among tenants that wait, relative to a weight of 1. Without effect yet."""
+    """A tenant's share, and its limits. The section `"*"` is for every tenant that has none of its own.
 
-    weight: Annotated[float, Meta(gt=0)] = 1.0
+    A share is soft: it says who goes first among those that wait, and an idle worker serves anybody. Limits are hard:
+    what is over one is rejected as `rate_limited`, with the time after which there is room again. Each shard of a model
+    enforces its part of a limit; models do not know of each other, so a limit holds for each of them.
+    """
+
+    weight: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
+    """Tokens that the tenant is served for each token of one with a weight of 1, while both wait."""
+    requests_per_s: Annotated[float, Meta(gt=0)] | None = None
+    """Requests per second, with a burst of one second's worth; left out: no limit."""
+    tokens_per_min: Positive | None = None
+    """Tokens of prompts and answers per minute, with a burst of one minute's worth; left out: no limit. A prompt counts
+    as estimated when it arrives; at the end of its request, what was really used does."""
+    concurrent: Positive | None = None
+    """Requests that wait or are being served at the same time; left out: no limit. A shard allows one at least."""
+    shares_cache: bool = False
+    """Whether its cached answers may be given to other tenants that share theirs, and theirs to it."""
 
 
 class TopicSettings(_Section, kw_only=True, frozen=True):
@@ -141,7 +184,37 @@ class TopicSettings(_Section, kw_only=True, frozen=True):
     trace_partitions: Positive = 1
     pools: tuple[str, ...] = ()
     dedupe_window_ms: Positive = 3_600_000
-    """Added to the retention of lanes, slots and responses; requests are not deduplicated yet."""
+    """How long an id is known: sent again with the same body it gets the same answer, with another `id_conflict`. No
+    cached answer is older. It is added to the retention of lanes, slots and responses."""
+
+
+class MetricsSettings(_Section, kw_only=True, frozen=True):
+    """Where a process serves its `/metrics`. One machine's processes need a port each: `--metrics-port` gives it."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` where Prometheus comes from another machine. There is nothing secret in it."""
+    port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Left out: not served. 0 is any free port, which the log names."""
+
+
+class OtelSettings(_Section, kw_only=True, frozen=True):
+    """What `millrace otel` exports, and to whom. Headers, certificates, timeouts and compression are told to it by the
+    standard variables `OTEL_EXPORTER_OTLP_*`.
+    """
+
+    endpoint: str = ""
+    """Base URL of an OTLP receiver, e.g. `http://collector:4318`; spans go to `/v1/traces` below it."""
+    sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Share of the traces that begin here, chosen by trace id. Those of a producer are kept if it sampled them."""
+    keep_errors: bool = True
+    """Whether requests that failed or expired are exported although they were not sampled."""
+
+
+class TraceSettings(_Section, kw_only=True, frozen=True):
+    """The trace that processes write."""
+
+    enabled: bool = True
+    """False leaves the account, metrics and spans empty, to measure what they cost. Nothing else changes."""
 
 
 DEFAULT_CLASSES: Final = {
@@ -161,6 +234,9 @@ class Settings(_Section, kw_only=True, frozen=True):
     kafka: KafkaSettings = KafkaSettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     topics: TopicSettings = TopicSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    otel: OtelSettings = OtelSettings()
+    trace: TraceSettings = TraceSettings()
 
     def layout(self) -> Layout:
         """What the catalogue of topics depends on."""

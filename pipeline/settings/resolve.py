@@ -3,7 +3,7 @@
 A key that nobody knows is an error that names the nearest known one.
 
 Environment: `MILLRACE_CONFIG` (path of the file), `MILLRACE_KAFKA` (bootstrap servers), `MILLRACE_CLICKHOUSE` (URL),
-`MILLRACE_KAFKA_PASSWORD`, `MILLRACE_CLICKHOUSE_PASSWORD`.
+`MILLRACE_KAFKA_PASSWORD`, `MILLRACE_CLICKHOUSE_PASSWORD`; `OTEL_EXPORTER_OTLP_ENDPOINT` (base URL of an OTLP receiver).
 """
 
 import difflib
@@ -21,11 +21,14 @@ from pipeline.settings.model import (
     ClassSettings,
     ClickHouseSettings,
     KafkaSettings,
+    MetricsSettings,
     ModelSettings,
+    OtelSettings,
     Settings,
     SimulatedDeployment,
     TenantSettings,
     TopicSettings,
+    TraceSettings,
     VllmDeployment,
 )
 from topics.errors import SettingsError
@@ -39,6 +42,7 @@ _ENVIRONMENT: Final = {
     "MILLRACE_KAFKA_PASSWORD": "kafka.password",
     "MILLRACE_CLICKHOUSE": "clickhouse.url",
     "MILLRACE_CLICKHOUSE_PASSWORD": "clickhouse.password",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "otel.endpoint",
 }
 
 
@@ -84,7 +88,7 @@ def _mask(section: Any) -> Any:
 def _mask_value(name: str, value: Any) -> Any:
     if name in SECRET_FIELDS and value:
         return "***"
-    return without_password(value) if name == "url" else _mask(value)
+    return without_password(value) if name in ("url", "endpoint") else _mask(value)
 
 
 def _find(path: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
@@ -174,7 +178,10 @@ _PARTS: Final[Mapping[str, tuple[type[msgspec.Struct], ...]]] = {
     "clickhouse": (ClickHouseSettings,),
     "deployments": (VllmDeployment, SimulatedDeployment),
     "kafka": (KafkaSettings,),
+    "metrics": (MetricsSettings,),
     "models": (ModelSettings,),
     "tenants": (TenantSettings,),
+    "otel": (OtelSettings,),
     "topics": (TopicSettings,),
+    "trace": (TraceSettings,),
 }

@@ -1,14 +1,11 @@
-"""The whole OpenAI response body of a request that did not stream.
-
-Streamed pieces are collected and put into `chat.completion` or `text_completion` at the end. Nothing is published here.
-"""
+"""The whole OpenAI response body of a request that did not stream: its pieces, collected. Nothing is published here."""
 
 from typing import Any
 
 import msgspec
-import orjson
 
-from topics.bodies import CHAT, Endpoint
+from topics.answers import response_body
+from topics.bodies import Endpoint
 from topics.responses import FinishReason, Usage
 
 
@@ -39,31 +36,16 @@ class Collected:
         usage: Usage,
     ) -> msgspec.Raw:
         """The response object as JSON."""
-        text = "".join(self._texts)
-        is_chat = endpoint == CHAT
-        content = {"message": {"role": "assistant", "content": text}} if is_chat else {"text": text}
-        choice = {"index": 0, **content, "logprobs": self._logprobs, "finish_reason": finish_reason}
-        return msgspec.Raw(
-            orjson.dumps(
-                {
-                    "id": f"{'chatcmpl' if is_chat else 'cmpl'}-{request_id}",
-                    "object": "chat.completion" if is_chat else "text_completion",
-                    "created": created_s,
-                    "model": model,
-                    "choices": [choice],
-                    "usage": _usage(usage),
-                }
-            )
+        return response_body(
+            endpoint=endpoint,
+            request_id=request_id,
+            model=model,
+            created_s=created_s,
+            text="".join(self._texts),
+            logprobs=self._logprobs,
+            finish_reason=finish_reason,
+            usage=usage,
         )
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
 
 
 def _joined(so_far: dict[str, list[Any]], piece: dict[str, Any]) -> dict[str, list[Any]]:

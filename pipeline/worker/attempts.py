@@ -140,6 +140,23 @@ class Attempt:
             deployment=self.dispatch.deployment,
             finish_reason=output.finish_reason,
             body=body,
+            source=self.dispatch.reason if self.dispatch.primary is not None else None,
+        )
+        return self.terminal
+
+    def repeat(self, ended: Failed | Rejected, now_us: int) -> TerminalRecord:
+        """The terminal record of a copy whose primary ended with an error that holds for the copy as well."""
+        self.finished_us = now_us
+        self.usage = ended.usage
+        self.terminal = type(ended)(
+            id=self.dispatch.id,
+            origin=self.dispatch.origin,
+            attempt=self.name,
+            next_seq=self.next_seq,
+            usage=ended.usage,
+            timing_ms=self._timing_ms(),
+            error=ended.error,
+            deployment=self.dispatch.deployment,
         )
         return self.terminal
 

@@ -5,7 +5,9 @@ begun (`slot`), attempts what is published (`attempts`), quarantine who runs aft
 module leads each dispatch through them to exactly one acknowledged end. It knows no broker and no event loop.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from pipeline.engines.protocol import Output
 from pipeline.worker.cancels import EarlyCancels
@@ -19,6 +21,9 @@ from pipeline.worker.telling import Headers, Teller
 from topics.dispatches import Cancel, Dispatch
 from topics.errors import PipelineError
 from topics.fleet import Finished
+from topics.responses import Response
+
+NOTHING_CHARGED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class WorkerCore:
@@ -43,6 +48,11 @@ class WorkerCore:
     def jobs(self) -> Jobs:
         """Dispatches at hand."""
         return self._life.jobs
+
+    @property
+    def dead_letters(self) -> Mapping[str, int]:
+        """Records told to the dead letters since the start, by the code of the reason."""
+        return self._teller.dead_letters
 
     @property
     def changes(self) -> int:
@@ -109,7 +119,7 @@ class WorkerCore:
         self._early.forget(slot)
         for job in self._life.jobs:
             if job.slot is slot:
-                self._life.lose(job)
+                self._life.lose(job, now_us)
         self._life.begin_waiting(now_us)
         return self._done()
 
@@ -131,12 +141,14 @@ class WorkerCore:
         self._life.begin_waiting(now_us)
         return self._done()
 
-    def on_engine_dead(self, now_us: int) -> list[Effect]:
-        """The engine is gone, and with it all sequences that it had."""
+    def on_engine_dead(self, now_us: int, charged: Mapping[str, int] = NOTHING_CHARGED) -> list[Effect]:
+        """The engine is gone, and with it all sequences that it had. `charged`: their engine time, by attempt."""
         self._life.engine_is_ready = False
         was_alone = len(self._life.running) == 1
         running, self._life.running = self._life.running, {}
-        for job in running.values():
+        for name, job in running.items():
+            if job.attempt is not None:
+                job.attempt.gpu_ns += charged.get(name, 0)
             self._life.after_death(job, was_alone, now_us)
         return self._done()
 
@@ -179,8 +191,19 @@ class WorkerCore:
                 self._life.effects.append(Fatal(f"dead letter {ref} was refused"))
             elif ref in self._life.running:
                 self._life.abort(self._life.running[ref], Ending.UNDELIVERED)
+            elif ref in self._life.copies:
+                self._life.copy_refused(self._life.copies[ref], now_us)
             elif ref in self._life.publishing:
                 self._life.refused(ref, self._life.publishing.pop(ref), now_us)
+        return self._done()
+
+    def on_log(self, found: Iterable[tuple[int, Response]], now_us: int) -> list[Effect]:
+        """Records of primaries, in log order, each for the job of a serial number that follows it."""
+        for serial, record in found:
+            job = self._life.jobs.at(serial)
+            copied = job.copy.feed(record) if job is not None and job.copy is not None else None
+            if job is not None and copied is not None:
+                self._life.copy(job, copied, now_us)
         return self._done()
 
     # Events: time and the operator
@@ -204,12 +227,15 @@ class WorkerCore:
         self._life.is_draining = True
         self._life.changes += 1
         for job in self._life.jobs:
-            if job.phase is Phase.WAITING:
+            if job.phase is Phase.WAITING or (job.phase is Phase.FOLLOWING and job.attempt is None):
                 self._life.hand_back(job)
         return self._done()
 
-    def on_grace_over(self) -> list[Effect]:
+    def on_grace_over(self, now_us: int) -> list[Effect]:
         """Hand back what still runs."""
+        for job in self._life.jobs:
+            if job.phase is Phase.FOLLOWING:
+                self._life.let_go(job, now_us)
         for job in list(self._life.running.values()):
             if job.ending is None:
                 self._life.abort(job, Ending.RETURNED)

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from pipeline.engines.protocol import EngineRequest
 from pipeline.worker.slot import SlotOwner
+from topics.dispatches import Primary
 from topics.trace import Row
 
 
@@ -37,6 +38,19 @@ class Abort(Struct, frozen=True):
     key: str
 
 
+class Follow(Struct, frozen=True):
+    """Read the records of a primary for an attached job, from the beginning on."""
+
+    serial: int
+    primary: Primary
+
+
+class Unfollow(Struct, frozen=True):
+    """Read nothing more for a job."""
+
+    serial: int
+
+
 class AddRow(Struct, frozen=True):
     """Write a row of the account."""
 
@@ -57,4 +71,4 @@ class Fatal(Struct, frozen=True):
     reason: str
 
 
-Effect = Send | Submit | Abort | AddRow | Acknowledge | Fatal
+Effect = Send | Submit | Abort | Follow | Unfollow | AddRow | Acknowledge | Fatal

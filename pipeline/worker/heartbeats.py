@@ -1,14 +1,18 @@
-"""What a worker says about itself, and when: on change, at most every 20 ms, and at least every 200 ms."""
+"""What a worker says about itself, and when: on change, at most every 20 ms, and at least every 200 ms.
+
+The end of a batch that ran to completion is told at once.
+"""
 
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.engines.protocol import Load, StepCounts
+from pipeline.engines.protocol import Load, StepCounts, Timings
 from pipeline.worker.rows import Identity
 from topics.fleet import (
     HEARTBEAT_INTERVAL_S,
     Credits,
     EngineKind,
+    EngineMode,
     Finished,
     Heartbeat,
     Limits,
@@ -19,8 +23,11 @@ from topics.fleet import (
 
 COALESCE_S: Final = 0.02
 """Every heartbeat costs a record, a fetch and a decision at each reader; changes that are closer travel together."""
+URGENT_S: Final = 0.001
+"""An engine that has ended its batch waits for the next one until a processor has heard of it: that is told at once."""
 NO_LOAD: Final = Load(running=0, waiting=0, credits=Credits(free_sequences=0, free_kv_tokens=0))
 NO_STEPS: Final = StepCounts()
+NO_TIMINGS: Final = Timings()
 NO_LIMITS: Final = Limits(max_sequences=0, max_kv_tokens=0, max_batch_tokens=0, max_context_tokens=0)
 
 
@@ -35,19 +42,24 @@ class Condition:
     slots: list[Slot] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     steps: StepCounts = NO_STEPS
+    timings: Timings = NO_TIMINGS
+    prefixes: list[int] = field(default_factory=list)
 
 
 class Heart:
     """Numbers heartbeats and knows when the next one is due. Seconds are of a monotonic clock."""
 
-    def __init__(self, identity: Identity, *, engine: EngineKind) -> None:
+    def __init__(self, identity: Identity, *, engine: EngineKind, mode: EngineMode = "continuous") -> None:
         self._id = identity
         self._engine: EngineKind = engine
+        self._mode: EngineMode = mode
         self._seq = 0
         self._last_s = float("-inf")
 
-    def due_at_s(self, *, has_changed: bool) -> float:
+    def due_at_s(self, *, has_changed: bool, is_urgent: bool = False) -> float:
         """When the next heartbeat goes out."""
+        if is_urgent:
+            return self._last_s + URGENT_S
         return self._last_s + (COALESCE_S if has_changed else HEARTBEAT_INTERVAL_S)
 
     def beat(self, condition: Condition, *, now_s: float, at_ms: int) -> Heartbeat:
@@ -78,6 +90,10 @@ class Heart:
                 prefill_tokens=steps.prefill_tokens,
                 decode_tokens=steps.decode_tokens,
             ),
+            mode=self._mode,
+            samples=list(condition.timings.steps),
+            batches=list(condition.timings.batches),
+            prefixes=condition.prefixes,
         )
 
 
@@ -119,4 +135,5 @@ def _plus(a: StepCounts, b: StepCounts) -> StepCounts:
         running_max=max(a.running_max, b.running_max),
         waiting_max=max(a.waiting_max, b.waiting_max),
         kv_usage_ratio=b.kv_usage_ratio,
+        busy_ns=a.busy_ns + b.busy_ns,
     )

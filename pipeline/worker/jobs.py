@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from pipeline.worker.attempts import Attempt
+from pipeline.worker.copying import Copy
 from pipeline.worker.slot import SlotOwner, Taken
 from topics import names
 from topics.dispatches import Cancel, Dispatch
@@ -16,6 +17,8 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    FOLLOWING = "following"
+    """Copies the answer of its primary."""
     PUBLISHING = "publishing"
     DONE = "done"
 
@@ -29,6 +32,8 @@ class Ending(StrEnum):
     LOST = "lost"
     UNDELIVERED = "undelivered"
     ENGINE_DEAD = "engine_dead"
+    VOIDED = "voided"
+    """Its primary began again."""
 
 
 class Job:
@@ -37,6 +42,7 @@ class Job:
     __slots__ = (
         "acknowledges",
         "attempt",
+        "copy",
         "deaths",
         "dispatch",
         "ending",
@@ -64,6 +70,8 @@ class Job:
         self.serial = 0
         """Names it among all jobs of the process; set when it is added to `Jobs`."""
         self.attempt: Attempt | None = None
+        self.copy: Copy | None = None
+        """What it makes of its primary's records while it follows."""
         self.phase = Phase.WAITING
         self.ending: Ending | None = None
         self.runs = 0

@@ -7,21 +7,22 @@ Times are microseconds since the epoch by the worker's clock.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from pipeline.engines.protocol import EngineRequest, Output
 from pipeline.worker.attempts import Attempt
+from pipeline.worker.copying import Copied, Copy, Fate
 from pipeline.worker.deadlines import Deadlines
-from pipeline.worker.effects import Abort, Acknowledge, Effect, Fatal, Submit
+from pipeline.worker.effects import Abort, Acknowledge, Effect, Fatal, Follow, Submit, Unfollow
 from pipeline.worker.jobs import Ending, Job, Jobs, Phase
 from pipeline.worker.quarantine import Quarantine
 from pipeline.worker.slot import starting_mode
 from pipeline.worker.telling import Teller, finished
-from topics.bodies import Body, decode_body
+from topics.bodies import decode_body
 from topics.codec import MAX_RECORD_BYTES
 from topics.errors import Cancelled, DeadlineExceeded, EngineDead, GenerationFailed, PipelineError, RequestError
 from topics.fleet import Finished
-from topics.responses import TerminalRecord
+from topics.responses import Failed, Rejected, TerminalRecord
 
 MAX_ANSWER_BYTES: Final = MAX_RECORD_BYTES - 4096
 """Largest terminal record: a record that the broker refuses for its size could never be delivered."""
@@ -34,6 +35,7 @@ class Lifecycle:
 
     Attributes:
         running: attempts that the engine has, by name.
+        copies: attempts that are copied from a primary's, by name.
         publishing: what waits for the broker's acknowledgement, by the `ref` of its last record.
         effects: what is wanted done; taken by the core.
         changes: grows whenever a heartbeat would say something else.
@@ -42,6 +44,7 @@ class Lifecycle:
     def __init__(self, teller: Teller, *, new_id: Callable[[], str]) -> None:
         self.jobs = Jobs()
         self.running: dict[str, Job] = {}
+        self.copies: dict[str, Job] = {}
         self.publishing: dict[str, Job] = {}
         self.waiting: deque[Job] = deque()
         self.quarantine = Quarantine()
@@ -89,24 +92,34 @@ class Lifecycle:
         try:
             body = decode_body(job.dispatch.endpoint, job.dispatch.body)
         except RequestError as error:
-            attempt = self._start(job, None, now_us)
+            attempt = self._start(job, now_us)
             self._terminate(job, attempt.fail(error, now_us))
             self.quarantine.on_end(job)
             return
-        attempt = self._start(job, body, now_us)
+        if job.dispatch.primary is not None:
+            job.phase = Phase.FOLLOWING
+            job.attempt = None
+            job.copy = Copy(streams=body.stream)
+            self.effects.append(Follow(job.serial, job.dispatch.primary))
+            return
+        attempt = self._start(job, now_us, streams=body.stream)
         job.phase = Phase.RUNNING
         self.running[attempt.name] = job
         request = EngineRequest(
-            key=attempt.name, endpoint=job.dispatch.endpoint, body=body, priority=job.dispatch.priority
+            key=attempt.name,
+            endpoint=job.dispatch.endpoint,
+            body=body,
+            priority=job.dispatch.priority,
+            batch=job.dispatch.batch,
         )
         self.effects.append(Submit(request))
 
-    def _start(self, job: Job, body: Body | None, now_us: int) -> Attempt:
+    def _start(self, job: Job, now_us: int, *, streams: bool = False) -> Attempt:
         """Publish the beginning of a new attempt."""
         job.attempt = attempt = Attempt(
             name=self._new_id(),
             dispatch=job.dispatch,
-            streams=body is not None and body.stream,
+            streams=streams,
             mode=starting_mode(may_have_started=job.may_have_started),
             address=job.address,
             term=job.slot.term,
@@ -119,6 +132,55 @@ class Lifecycle:
         self.effects.append(self._teller.answer(job, attempt.started(), headers=job.headers))
         self.effects.append(self._teller.began(job, attempt, now_us))
         return attempt
+
+    # Copying
+
+    def copy(self, job: Job, copied: Copied, now_us: int) -> None:
+        """The log of its primary says something to a job that follows."""
+        if copied is Fate.DETACHED:
+            self.let_go(job, now_us, reason="detached")
+            return
+        attempt = job.attempt
+        if copied is Fate.VOIDED:
+            if attempt is not None:
+                self._give_up(job, Ending.VOIDED, now_us)
+                self.copies.pop(attempt.name, None)
+                job.attempt = None
+            return
+        if attempt is None:
+            assert job.copy is not None
+            attempt = self._start(job, now_us, streams=job.copy.streams)
+            self.copies[attempt.name] = job
+        if isinstance(copied, Failed | Rejected):
+            self._terminate(job, attempt.repeat(copied, now_us))
+            return
+        record = attempt.on_output(copied, now_us)
+        if record is not None:
+            self.effects.append(self._teller.answer(job, record))
+        if copied.is_last:
+            if copied.usage is not None:
+                attempt.tokens = max(attempt.tokens, copied.usage.completion_tokens)
+            self._terminate(job, attempt.end(copied, now_us))
+
+    def let_go(self, job: Job, now_us: int, *, reason: Literal["drained", "detached"] = "drained") -> None:
+        """Give a job that follows back to its processor."""
+        if job.attempt is not None:
+            self._give_up(job, Ending.RETURNED, now_us)
+        self.hand_back(job, reason=reason)
+
+    def copy_refused(self, job: Job, now_us: int) -> None:
+        """A record of a copy was refused by the broker: it is made again."""
+        job.ending = Ending.UNDELIVERED
+        self._stopped(job, now_us)
+
+    def _unfollow(self, job: Job) -> None:
+        """It copies no longer; any job may be named."""
+        if job.copy is None:
+            return
+        job.copy = None
+        self.effects.append(Unfollow(job.serial))
+        if job.attempt is not None:
+            self.copies.pop(job.attempt.name, None)
 
     # Ending
 
@@ -150,6 +212,7 @@ class Lifecycle:
 
     def _again(self, job: Job, now_us: int) -> None:
         """Another attempt after one whose records were refused, as long as there is hope."""
+        self._unfollow(job)
         job.phase = Phase.WAITING
         job.ending = None
         if job.slot.is_owned and job.runs < MAX_RUNS:
@@ -163,7 +226,11 @@ class Lifecycle:
     def end_early(self, job: Job, ending: Ending, now_us: int) -> None:
         """End a job for a reason of its own: at once if it waits, through the engine if it runs."""
         if job.phase is Phase.WAITING:
-            attempt = self._start(job, None, now_us)
+            attempt = self._start(job, now_us)
+            job.ending = ending
+            self._terminate(job, attempt.fail(_reason(job), now_us))
+        elif job.phase is Phase.FOLLOWING:
+            attempt = job.attempt or self._start(job, now_us)
             job.ending = ending
             self._terminate(job, attempt.fail(_reason(job), now_us))
         elif job.phase is Phase.RUNNING and job.ending in (None, Ending.RETURNED):
@@ -206,15 +273,20 @@ class Lifecycle:
         attempt.finished_us = now_us
         self.effects.append(self._teller.given_up(job, attempt, ending.value))
 
-    def lose(self, job: Job) -> None:
+    def lose(self, job: Job, now_us: int) -> None:
         if job.phase is Phase.RUNNING:
             self.abort(job, Ending.LOST)
+        elif job.phase is Phase.FOLLOWING:
+            if job.attempt is not None:
+                self._give_up(job, Ending.LOST, now_us)
+            self._forget(job)
         elif job.phase is Phase.WAITING:
             self._forget(job)
 
     def _terminate(self, job: Job, record: TerminalRecord) -> None:
         """Publish the terminal record; the rest follows when the broker has it."""
         assert job.attempt is not None
+        self._unfollow(job)
         job.phase = Phase.PUBLISHING
         job.unsettled += 1
         self.changes += 1
@@ -229,8 +301,9 @@ class Lifecycle:
             send = self._teller.answer(job, failed, headers=job.headers, is_last=True)
         self.effects.append(send)
 
-    def hand_back(self, job: Job) -> None:
+    def hand_back(self, job: Job, *, reason: Literal["drained", "detached"] = "drained") -> None:
         """Give the dispatch back to its processor; acknowledged when the broker has it."""
+        self._unfollow(job)
         ref = f"return/{job.serial}"
         job.phase = Phase.PUBLISHING
         job.ending = Ending.RETURNED
@@ -239,7 +312,7 @@ class Lifecycle:
         self.changes += 1
         self.deadlines.remove(job.serial)
         self.publishing[ref] = job
-        self.effects.append(self._teller.returned(job, ref))
+        self.effects.append(self._teller.returned(job, ref, reason))
 
     def _dead_letter(self, job: Job, error: PipelineError) -> None:
         """The dispatch itself goes to the dead letters, and is acknowledged only when it is there too."""
@@ -271,6 +344,7 @@ class Lifecycle:
         self._stopped(job, now_us)
 
     def _forget(self, job: Job) -> None:
+        self._unfollow(job)
         self.deadlines.remove(job.serial)
         self.quarantine.on_end(job)
         self.jobs.remove(job)

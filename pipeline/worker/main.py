@@ -16,17 +16,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from pipeline.engines.protocol import Engine
+from pipeline.metrics import process as metrics
+from pipeline.metrics.tally import Tally
 from pipeline.runtime import kafka
 from pipeline.runtime.process import announce_ready, settle_memory
 from pipeline.runtime.tracing import TraceShipper
-from pipeline.settings import Deployment, KafkaSettings, Settings, SimulatedDeployment
+from pipeline.settings import Deployment, Settings, SimulatedDeployment
 from pipeline.worker.core import WorkerCore
+from pipeline.worker.devices import gpu_type
+from pipeline.worker.gpu_time import GpuTime
 from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.shell import Clients, Worker
 from pipeline.worker.supervisor import EngineSupervisor
 from topics import names
 from topics.errors import EngineDead, SettingsError, TransportError
-from topics.fleet import EngineKind
+from topics.fleet import EngineKind, EngineMode
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ async def main(
     *,
     worker_id: str | None = None,
     grace_s: float = GRACE_S,
+    make_engine: Callable[[Deployment], Callable[[int], Engine]] | None = None,
 ) -> int:
     """Work until told to stop.
 
@@ -50,6 +55,7 @@ async def main(
         stop: set to drain and end.
         worker_id: name in heartbeats and in the account; made up if none is given.
         grace_s: how long running requests may take to finish after `stop`; the rest is handed back.
+        make_engine: makes the engines of a deployment, by their life, in place of the usual ones.
 
     Returns:
         Exit code: 0 after a drain, 1 when it could not go on.
@@ -64,8 +70,13 @@ async def main(
         worker=worker_id or f"worker-{secrets.token_hex(4)}", run=secrets.token_hex(8), deployment=deployment
     )
     try:
-        async with _connected(settings.kafka, identity) as (clients, shipper):
-            worker = await _worker(identity, settings.deployments[deployment], clients)
+        tally = metrics.tally_of(settings, "worker")
+        async with _connected(settings, identity, tally) as (clients, shipper), contextlib.AsyncExitStack() as stack:
+            maker = (make_engine or engine_maker)(settings.deployments[deployment])
+            worker = await _worker(identity, settings.deployments[deployment], clients, maker)
+            if tally is not None:
+                _tell(tally, worker, identity)
+                await metrics.serve(settings.metrics, tally, stack)
             await _work(worker, stop, shipper=shipper, grace_s=grace_s)
     except (EngineDead, TransportError) as error:
         logger.error("worker %s cannot go on: %s", identity.worker, error.message)
@@ -74,21 +85,33 @@ async def main(
 
 
 @contextlib.asynccontextmanager
-async def _connected(settings: KafkaSettings, identity: Identity) -> AsyncIterator[tuple[Clients, TraceShipper]]:
+async def _connected(
+    whole: Settings, identity: Identity, tally: Tally | None
+) -> AsyncIterator[tuple[Clients, TraceShipper]]:
     """All connections; what is left of the trace is shipped at the end."""
+    settings = whole.kafka
     client_id = f"millrace-worker-{identity.worker}"
     group = f"millrace.{identity.deployment.replace('@', '.')}"
     answers = kafka.producer(settings, client_id=f"{client_id}-answers")
     signals = kafka.producer(settings, client_id=f"{client_id}-signals")
     trace = kafka.producer(settings, client_id=f"{client_id}-trace")
     consumer = kafka.consumer(settings, group=group, client_id=client_id)
-    shipper = TraceShipper(trace, process=identity.run)
+    shipper = metrics.shipper_of(whole, trace, process=identity.run, tally=tally)
     async with contextlib.AsyncExitStack() as stack:
         for client in (answers, signals, trace, consumer, shipper):
             stack.push_async_callback(partial(_leave, consumer) if client is consumer else client.stop)
             await client.start()
         await _check_topics(answers, identity)
-        yield Clients(consumer=consumer, answers=answers, signals=signals, trace=shipper), shipper
+        yield (
+            Clients(
+                consumer=consumer,
+                answers=answers,
+                signals=signals,
+                trace=shipper,
+                make_reader=partial(kafka.consumer, settings, client_id=f"{client_id}-copies"),
+            ),
+            shipper,
+        )
 
 
 async def _leave(consumer: AIOKafkaConsumer) -> None:
@@ -115,12 +138,28 @@ async def _check_topics(producer: AIOKafkaProducer, identity: Identity) -> None:
         raise TransportError(f"topics are missing: {', '.join(missing)}; make them with `millrace topics create`")
 
 
-async def _worker(identity: Identity, deployment: Deployment, clients: Clients) -> Worker:
+async def _worker(
+    identity: Identity, deployment: Deployment, clients: Clients, make_engine: Callable[[int], Engine]
+) -> Worker:
     returns = await clients.answers.partitions_for(names.returns_topic(identity.model))
     core = WorkerCore(identity, new_id=lambda: secrets.token_hex(6), return_partitions=len(returns))
-    worker = Worker(identity, clients=clients, engine=_kind(deployment), core=core, rows=Rows(identity))
+    worker = Worker(
+        identity,
+        clients=clients,
+        engine=_kind(deployment),
+        mode=_mode(deployment),
+        core=core,
+        rows=Rows(identity),
+        gpu_time=GpuTime(
+            identity,
+            gpu=gpu_type(deployment),
+            gpus=1 if isinstance(deployment, SimulatedDeployment) else deployment.tensor_parallel,
+            now_ns=time.monotonic_ns(),
+            now_us=time.time_ns() // 1000,
+        ),
+    )
     worker.supervisor = EngineSupervisor(
-        _maker(deployment),
+        make_engine,
         deliver=worker.deliver,
         on_ready=worker.on_engine_ready,
         on_dead=worker.on_engine_dead,
@@ -129,11 +168,30 @@ async def _worker(identity: Identity, deployment: Deployment, clients: Clients) 
     return worker
 
 
+def _tell(tally: Tally, worker: Worker, identity: Identity) -> None:
+    """Let a tally ask what the worker knows at that moment."""
+    me = (identity.deployment, identity.worker)
+
+    def running() -> dict[tuple[str, ...], float]:
+        engine = worker.supervisor.engine if worker.supervisor is not None else None
+        return {me: float(engine.load().running) if engine is not None else 0.0}
+
+    tally.ask("millrace_running", running)
+    tally.ask(
+        "millrace_dead_letters_total",
+        lambda: {("worker", code): float(count) for code, count in worker.core.dead_letters.items()},
+    )
+
+
 def _kind(deployment: Deployment) -> EngineKind:
     return "simulated" if isinstance(deployment, SimulatedDeployment) else "vllm"
 
 
-def _maker(deployment: Deployment) -> Callable[[int], Engine]:
+def _mode(deployment: Deployment) -> EngineMode:
+    return deployment.mode if isinstance(deployment, SimulatedDeployment) else "continuous"
+
+
+def engine_maker(deployment: Deployment) -> Callable[[int], Engine]:
     """Makes engines of the deployment; its library is loaded by the first one."""
     if isinstance(deployment, SimulatedDeployment):
         from pipeline.engines.simulated import SimulatedEngine
@@ -155,7 +213,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
         if not stop.is_set():
             intake = _task(worker, "intake", worker.intake.run())
             committer = _task(worker, "committer", worker.committer.run(worker.group))
-            tasks += [intake, committer]
+            tasks += [intake, committer, _task(worker, "tail", worker.tail.run())]
             settle_memory()
             announce_ready()
             logger.info("ready")
@@ -167,6 +225,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
             await worker.committer.commit(worker.group)
         worker.state = "stopped"
         await worker.pulse.beat()
+        worker.tell_gpu_time()
     finally:
         stopping.cancel()
         await _cancel(*tasks)

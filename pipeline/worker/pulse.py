@@ -59,9 +59,15 @@ class Pulse:
         self._patient = patient
         self._now_s = now_s
         self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._told = -1
         self._steps = StepSum(now_s())
         self._sent: asyncio.Future[object] | None = None
+
+    def hurry(self) -> None:
+        """Something has happened that others wait for: the next heartbeat goes out at once."""
+        self._urgent.set()
+        self._changed.set()
 
     def wake(self) -> None:
         """Something may have changed."""
@@ -71,13 +77,15 @@ class Pulse:
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            await self._wait_for(self._heart.due_at_s(has_changed=False))
-            await self._wait_until(self._heart.due_at_s(has_changed=True))
+            await self._wait_for(self._changed, self._heart.due_at_s(has_changed=False))
+            await self._wait_for(self._urgent, self._heart.due_at_s(has_changed=True))
+            await self._wait_until(self._heart.due_at_s(has_changed=True, is_urgent=True))
             await self.beat()
 
     async def beat(self) -> None:
         """Send one heartbeat now."""
         self._changed.clear()
+        self._urgent.clear()
         self._told = self._patient.changes
         now_s = self._now_s()
         condition = self._patient.condition()
@@ -88,12 +96,12 @@ class Pulse:
         self._sent = await self._producer.send(self._topic, encode(beat), key=self._key, partition=0)
         self._sent.add_done_callback(_noticed)
 
-    async def _wait_for(self, at_s: float) -> None:
-        """Until something changes, at most until `at_s`."""
+    async def _wait_for(self, event: asyncio.Event, at_s: float) -> None:
+        """Until the event, at most until `at_s`."""
         timeout_s = at_s - self._now_s()
         if timeout_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
+                await asyncio.wait_for(event.wait(), timeout_s)
 
     async def _wait_until(self, at_s: float) -> None:
         delay_s = at_s - self._now_s()

@@ -31,9 +31,19 @@ class Rows:
         self._id = identity
 
     def request(
-        self, attempt: Attempt, *, trace_id: bytes, outcome: str, reason: str = "", error: PipelineError | None = None
+        self,
+        attempt: Attempt,
+        *,
+        trace_id: bytes,
+        outcome: str,
+        parent: tuple[int, int] = (0, 0),
+        reason: str = "",
+        error: PipelineError | None = None,
     ) -> RequestRow:
-        """The row of an attempt that has ended; it is final if it wrote the terminal record."""
+        """The row of an attempt that has ended; it is final if it wrote the terminal record.
+
+        `parent` is the producer's span and its flags (`topics.headers.parent_span`).
+        """
         dispatch, usage, terminal = attempt.dispatch, attempt.usage, attempt.terminal
         stations = dispatch.stations
         produced = stations.produced_at_us
@@ -73,6 +83,9 @@ class Rows:
             error_code=terminal.error.code if terminal and terminal.error else error.code if error else "",
             reason=reason or dispatch.reason,
             gpu_ns=attempt.gpu_ns,
+            parent_span=parent[0],
+            trace_flags=parent[1],
+            endpoint=dispatch.endpoint,
         )
 
     def attempt_event(self, kind: str, attempt: Attempt, *, trace_id: bytes, now_us: int, reason: str = "") -> EventRow:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,20 +12,25 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from pipeline.engines.protocol import Output, StepCounts
 from pipeline.worker.commits import Committer, TraceSink
-from pipeline.worker.core import WorkerCore
-from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Send, Submit
+from pipeline.worker.core import NOTHING_CHARGED, WorkerCore
+from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Follow, Send, Submit, Unfollow
+from pipeline.worker.gpu_time import GpuTime
 from pipeline.worker.group import Group
-from pipeline.worker.heartbeats import NO_LIMITS, NO_LOAD, NO_STEPS, Condition, Heart
+from pipeline.worker.heartbeats import NO_LIMITS, NO_LOAD, NO_STEPS, NO_TIMINGS, Condition, Heart
 from pipeline.worker.intake import Intake, Record, SlotEvents
+from pipeline.worker.prefixes import RecentPrefixes
 from pipeline.worker.publisher import Publisher
 from pipeline.worker.pulse import Pulse
 from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.slot import SlotOwner, Taken
 from pipeline.worker.supervisor import EngineSupervisor
+from pipeline.worker.tail import Found, Tail
 from topics import names
 from topics.dispatches import Owner
 from topics.errors import PipelineError, TransportError
-from topics.fleet import EngineKind, WorkerState
+from topics.fleet import EngineKind, EngineMode, WorkerState
+from topics.prefixes import prefix_hashes
+from topics.trace import RequestRow
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +46,8 @@ class Clients:
     answers: AIOKafkaProducer
     signals: AIOKafkaProducer
     trace: TraceSink
+    make_reader: Callable[[], AIOKafkaConsumer]
+    """A consumer without a group, not started: for answers that are copied."""
 
 
 class Worker:
@@ -49,13 +56,22 @@ class Worker:
     Args:
         identity: who it is.
         clients: connections, which the caller starts and stops.
-        engine: which kind `supervisor`, set by the caller, starts.
+        engine: which kind `supervisor`, set by the caller, starts; `mode` says how that one batches.
         core: decides.
         rows: makes rows that the core does not.
+        gpu_time: counts what the GPUs are paid for.
     """
 
     def __init__(
-        self, identity: Identity, *, clients: Clients, engine: EngineKind, core: WorkerCore, rows: Rows
+        self,
+        identity: Identity,
+        *,
+        clients: Clients,
+        engine: EngineKind,
+        mode: EngineMode,
+        core: WorkerCore,
+        rows: Rows,
+        gpu_time: GpuTime,
     ) -> None:
         topic = names.dispatch_topic(identity.deployment)
         self.core = core
@@ -69,11 +85,12 @@ class Worker:
         self.publisher = Publisher(
             clients.answers, on_delivered=self._on_delivered, on_undelivered=self._on_undelivered
         )
+        self.tail = Tail(clients.make_reader, self._on_log)
         self.pulse = Pulse(
             clients.signals,
             topic=names.workers_topic(identity.model),
             worker=identity.worker,
-            heart=Heart(identity, engine=engine),
+            heart=Heart(identity, engine=engine, mode=mode),
             patient=self,
         )
         self.intake = Intake(
@@ -93,8 +110,11 @@ class Worker:
             ),
         )
         self.supervisor: EngineSupervisor | None = None
+        self._batches_end = mode == "run_to_completion"
+        self._prefixes = RecentPrefixes()
         self._trace = clients.trace
         self._rows = rows
+        self._gpu_time = gpu_time
         self._idle = asyncio.Event()
         self._wake: asyncio.TimerHandle | None = None
         self._tick_at_s = 0.0
@@ -116,25 +136,44 @@ class Worker:
             waiting=self.core.waiting,
             slots=[slot.heartbeat for slot in self.slots.values() if slot.is_owned],
             finished=self.core.take_finished(),
-            steps=engine.take_steps() if engine is not None else NO_STEPS,
+            steps=self._take_steps(),
+            timings=engine.take_timings() if engine is not None else NO_TIMINGS,
+            prefixes=self._prefixes.newest(),
         )
+
+    def _take_steps(self) -> StepCounts:
+        """Work since the call before, of an engine that is there; its time is busy time."""
+        engine = self.supervisor.engine if self.supervisor is not None else None
+        steps = engine.take_steps() if engine is not None else NO_STEPS
+        self._gpu_time.on_busy(steps.busy_ns)
+        return steps
+
+    def tell_gpu_time(self) -> None:
+        """What the GPUs were paid for since the call before, for the account."""
+        row = self._gpu_time.take(state=self.state, now_ns=time.monotonic_ns(), now_us=_now_us())
+        self._trace.add(row)
 
     def on_steps(self, counts: StepCounts, interval_us: int) -> None:
         """Engine steps of about a second, for the account."""
         engine = self.supervisor.engine if self.supervisor is not None else None
         gpus = engine.gpus if engine is not None else 1
         self._trace.add(self._rows.steps(counts, gpus=gpus, interval_us=interval_us, now_us=_now_us()))
+        self.tell_gpu_time()
 
     # The engine
 
     def deliver(self, outputs: list[Output]) -> None:
         """One engine step's outputs."""
         self._perform(self.core.on_outputs(outputs, _now_us()))
+        if self._batches_end:
+            self.pulse.hurry()
 
     def on_engine_ready(self) -> None:
         """An engine takes sequences."""
         if self.state == "loading":
             self.state = "ready"
+        assert self.supervisor is not None and self.supervisor.engine is not None
+        self._gpu_time.on_ready(gpus=self.supervisor.engine.gpus, now_ns=time.monotonic_ns())
         self.is_ready.set()
         self._perform(self.core.on_engine_ready(_now_us()))
 
@@ -142,7 +181,12 @@ class Worker:
         """The engine is gone."""
         if self.state == "ready":
             self.state = "loading"
-        self._perform(self.core.on_engine_dead(_now_us()))
+        self._prefixes.clear()
+        self._take_steps()
+        self._gpu_time.on_dead(time.monotonic_ns())
+        engine = self.supervisor.engine if self.supervisor is not None else None
+        charged = engine.charged() if engine is not None else NOTHING_CHARGED
+        self._perform(self.core.on_engine_dead(_now_us(), charged))
 
     # The end
 
@@ -151,7 +195,7 @@ class Worker:
         self.state = "draining"
         self._perform(self.core.on_drain())
         if not await self._is_idle_within(grace_s):
-            self._perform(self.core.on_grace_over())
+            self._perform(self.core.on_grace_over(_now_us()))
             await self._is_idle_within(ABORT_S)
         logger.info("drained; %s dispatches are left to a successor", len(self.core.jobs))
 
@@ -194,6 +238,9 @@ class Worker:
     def _on_undelivered(self, refs: list[str]) -> None:
         self._perform(self.core.on_undelivered(refs, _now_us()))
 
+    def _on_log(self, found: Found) -> None:
+        self._perform(self.core.on_log(found, _now_us()))
+
     def _on_committed(self, is_held: bool) -> None:
         now_us = _now_us()
         self._perform(self.core.on_committed(now_us, is_held=is_held))
@@ -220,8 +267,14 @@ class Worker:
                 has_sends = True
             elif isinstance(effect, AddRow):
                 self._trace.add(effect.row)
+                if isinstance(effect.row, RequestRow):
+                    self._gpu_time.on_settled(effect.row.gpu_ns)
             elif isinstance(effect, Acknowledge):
                 self.committer.acknowledge(effect.slot, effect.offset)
+            elif isinstance(effect, Follow):
+                self.tail.follow(effect.serial, effect.primary)
+            elif isinstance(effect, Unfollow):
+                self.tail.unfollow(effect.serial)
             elif isinstance(effect, Fatal):
                 self._on_fatal(TransportError(effect.reason))
             elif engine is not None:
@@ -232,10 +285,13 @@ class Worker:
 
     def _to_engine(self, effect: Submit | Abort) -> None:
         assert self.supervisor is not None and self.supervisor.engine is not None
+        engine = self.supervisor.engine
         if isinstance(effect, Submit):
-            self.supervisor.engine.submit(effect.request)
+            if engine.caches_prefixes:
+                self._prefixes.use(prefix_hashes(effect.request.body))
+            engine.submit(effect.request)
         else:
-            self.supervisor.engine.abort(effect.key)
+            engine.abort(effect.key)
 
     def _after(self) -> None:
         self.pulse.wake()

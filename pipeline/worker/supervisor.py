@@ -73,8 +73,8 @@ class EngineSupervisor:
     async def _bury(self, engine: Engine, error: EngineDead) -> None:
         logger.warning("engine died: %s", error.message)
         if self.engine is not None:
+            self._on_dead()  # while the engine can still be asked what it has charged
             self.engine = None
-            self._on_dead()
         await engine.stop()
         now_s = self._now_s()
         self._deaths.append(now_s)

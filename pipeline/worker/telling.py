@@ -3,6 +3,9 @@
 It decides nothing; `pipeline.worker.core` says what is told when.
 """
 
+from collections import Counter
+from typing import Literal
+
 from pipeline.worker.attempts import Attempt
 from pipeline.worker.effects import AddRow, Send
 from pipeline.worker.jobs import Job
@@ -12,7 +15,7 @@ from topics.codec import encode
 from topics.dispatches import Return
 from topics.errors import PipelineError
 from topics.fleet import Finished
-from topics.headers import dead_letter
+from topics.headers import dead_letter, parent_span
 from topics.responses import Response, TerminalRecord, outcome_of
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -30,6 +33,8 @@ class Teller:
         self._id = identity
         self._rows = Rows(identity)
         self._return_partitions = return_partitions
+        self.dead_letters: Counter[str] = Counter()
+        """Records told to the dead letters, by the code of the reason."""
 
     def answer(self, job: Job, record: Response, *, headers: Headers = (), is_last: bool = False) -> Send:
         """A record of the job's present attempt, to where its sender reads."""
@@ -37,12 +42,10 @@ class Teller:
         assert job.attempt is not None
         return Send(reply.topic, reply.partition, job.reply_key, encode(record), job.attempt.name, is_last, headers)
 
-    def returned(self, job: Job, ref: str) -> Send:
+    def returned(self, job: Job, ref: str, reason: Literal["drained", "detached"]) -> Send:
         """The dispatch, handed back to the processor of its lane."""
         _, lane_partition, _ = names.split_origin(job.dispatch.origin)
-        record = Return(
-            dispatch=job.dispatch, dispatched_at_ms=job.taken.at_ms, worker=self._id.worker, reason="drained"
-        )
+        record = Return(dispatch=job.dispatch, dispatched_at_ms=job.taken.at_ms, worker=self._id.worker, reason=reason)
         topic = names.returns_topic(self._id.model)
         partition = lane_partition % self._return_partitions
         return Send(topic, partition, job.reply_key, encode(record), ref, True, job.headers)
@@ -59,6 +62,7 @@ class Teller:
         error: PipelineError,
     ) -> Send:
         """A record of a slot for the dead letters, with the reason."""
+        self.dead_letters[error.code] += 1
         why = dead_letter(
             headers,
             topic=names.dispatch_topic(self._id.deployment),
@@ -88,13 +92,16 @@ class Teller:
 
     def ended(self, job: Job, attempt: Attempt) -> tuple[AddRow, AddRow]:
         """The rows of a request whose terminal record is in the log."""
-        row = self._rows.request(attempt, trace_id=job.trace_id, outcome="")
+        row = self._rows.request(attempt, trace_id=job.trace_id, outcome="", parent=parent_span(job.headers))
         event = self._rows.attempt_event("request.finished", attempt, trace_id=job.trace_id, now_us=attempt.finished_us)
         return AddRow(row), AddRow(event)
 
     def given_up(self, job: Job, attempt: Attempt, outcome: str) -> AddRow:
         """The row of an attempt that ended without a terminal record."""
-        return AddRow(self._rows.request(attempt, trace_id=job.trace_id, outcome=outcome, reason=outcome))
+        parent = parent_span(job.headers)
+        return AddRow(
+            self._rows.request(attempt, trace_id=job.trace_id, outcome=outcome, parent=parent, reason=outcome)
+        )
 
     def slot_event(self, kind: str, *, partition: int, term: int, now_us: int, running: int, reason: str) -> AddRow:
         """`slot.owned` or `slot.lost`."""
@@ -107,13 +114,18 @@ class Teller:
 
 
 def finished(job: Job, attempt: Attempt, terminal: TerminalRecord) -> Finished:
-    """The request as heartbeats tell it: what a latency model learns from."""
-    usage = attempt.usage
+    """The request as heartbeats tell it: what a latency model learns from. A copy has cost nothing."""
+    is_copy = job.dispatch.primary is not None
+    usage = None if is_copy else attempt.usage
     return Finished(
         origin=job.dispatch.origin,
         batch_id=job.dispatch.batch.id,
         prompt_tokens=usage.prompt_tokens if usage else 0,
-        completion_tokens=attempt.tokens,
-        service_us=max(attempt.finished_us - attempt.started_us, 0),
+        completion_tokens=0 if is_copy else attempt.tokens,
+        service_us=0 if is_copy else max(attempt.finished_us - attempt.started_us, 0),
         outcome=outcome_of(terminal),
+        first_token_us=max(attempt.first_us - attempt.started_us, 0),
+        tenant=job.dispatch.tenant,
+        latency_class=job.dispatch.latency_class,
+        backlog=job.dispatch.backlog,
     )

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from processors.admission.estimates import demand_of
+from processors.dedupe.fingerprint import fingerprint_of, is_deterministic
 from processors.events import Arrival
 from processors.policy import ClassPolicy, Policy
 from processors.queueing.ticket import Ticket
@@ -18,6 +19,7 @@ from topics.bodies import decode_body, endpoint_of
 from topics.codec import Malformed
 from topics.errors import InvalidDeadline, InvalidReply, ModelNotFound, PipelineError, RequestError
 from topics.headers import trace_context, trace_id
+from topics.prefixes import prefix_hashes
 from topics.requests import DEFAULT_TENANT, Id, ReplyTo, Request, Salvage, Tenant
 
 Partitions = Mapping[str, int]
@@ -63,6 +65,7 @@ def _ticket(
     endpoint = request.endpoint or endpoint_of(request.body)
     body = decode_body(endpoint, request.body)
     rules = policy.classes[latency_class]
+    repeatable = is_deterministic(body)
     deadline_at_ms = arrival.timestamp_ms + _deadline_ms(request, rules.deadline_ms, policy.longest_deadline_ms)
     return Ticket(
         at=arrival.at,
@@ -81,7 +84,11 @@ def _ticket(
         demand=demand_of(body, yields=rules.yields),
         headers=trace_context(arrival.headers) if arrival.headers else [],
         trace_id=trace_id(arrival.headers),
+        prefixes=prefix_hashes(body),
         may_be_shed=not rules.yields,
+        fingerprint=fingerprint_of(body, is_shared=repeatable) if repeatable or request.id is not None else b"",
+        is_deterministic=repeatable,
+        streams=body.stream,
     )
 
 

@@ -1,22 +1,46 @@
 """All lanes of one shard of a model: by class in order of priority, and by identity for cancellations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from processors.policy import ANY_TENANT, EVERY_TENANT, TenantPolicy
+from processors.queueing.counters import Counters
+from processors.queueing.deadlines import Deadlines
 from processors.queueing.lane import LaneQueue
 from processors.queueing.ticket import Key, Ticket
 
 
 class Queues:
-    """The lanes.
+    """The lanes, fair between tenants across them: a tenant's service counts whatever class it was for.
+
+    Only lanes that yield count for themselves. Tenants may wait there for hours: whoever began to wait elsewhere would
+    be lifted to a counter of hours ago, and have all to itself until it has caught up.
 
     Args:
         limits: queue limit of each class, the most urgent class first.
+        tenants: those with a weight of their own, by name; `"*"` is for all others.
+        yielding: classes that fill what the others leave.
+
+    Attributes:
+        counters: what each tenant was served, by class.
     """
 
-    def __init__(self, limits: Mapping[str, int]) -> None:
-        self.lanes = {name: LaneQueue(limit) for name, limit in limits.items()}
+    def __init__(
+        self,
+        limits: Mapping[str, int],
+        tenants: Mapping[str, TenantPolicy] | None = None,
+        *,
+        yielding: Collection[str] = (),
+    ) -> None:
+        weights = {name: tenant.weight for name, tenant in (tenants or {}).items()}
+        default_weight = weights.get(ANY_TENANT, EVERY_TENANT.weight)
+        shared = Counters(weights, default_weight=default_weight)
+        self.counters = {
+            name: Counters(weights, default_weight=default_weight) if name in yielding else shared for name in limits
+        }
+        self.lanes = {name: LaneQueue(limit, self.counters[name]) for name, limit in limits.items()}
         self._lanes = tuple(self.lanes.values())
         self._by_key: dict[Key, list[Ticket]] = {}
+        self._deadlines = Deadlines()
         self._waiting = 0
 
     def __len__(self) -> int:
@@ -26,12 +50,14 @@ class Queues:
         """Let a ticket wait in the lane of its class."""
         self._waiting += 1
         self.lanes[ticket.latency_class].add(ticket)
+        self._deadlines.add(ticket)
         self._by_key.setdefault(ticket.key, []).append(ticket)
 
-    def leave(self, ticket: Ticket) -> None:
-        """A waiting ticket waits no longer."""
-        self.lanes[ticket.latency_class].leave(ticket)
+    def leave(self, ticket: Ticket, *, is_served: bool = True) -> None:
+        """A waiting ticket waits no longer; its tenant is charged for its prompt if it `is_served`."""
+        self.lanes[ticket.latency_class].leave(ticket, is_served=is_served)
         self._waiting -= 1
+        self._deadlines.left(self._waiting)
         same = self._by_key[ticket.key]
         same.remove(ticket)
         if not same:
@@ -42,7 +68,7 @@ class Queues:
         return tuple(self._by_key.get(key, ()))
 
     def next(self) -> Ticket | None:
-        """The ticket to be released next: most urgent class first, earliest deadline within it."""
+        """The ticket to be released next: of the most urgent class, of the tenant that had least, the one due first."""
         for lane in self._lanes:
             head = lane.head()
             if head is not None:
@@ -50,12 +76,12 @@ class Queues:
         return None
 
     def overdue(self, now_ms: int) -> Iterator[Ticket]:
-        """Take out the waiting tickets whose deadline has passed, by class and deadline."""
-        for lane in self._lanes:
-            while (head := lane.head()) is not None and head.deadline_at_ms <= now_ms:
-                self.leave(head)
-                yield head
+        """Take out the waiting tickets whose deadline has passed, the earliest deadline first."""
+        while (first := self._deadlines.first()) is not None and first.deadline_at_ms <= now_ms:
+            self.leave(first, is_served=False)
+            yield first
 
     def next_deadline_ms(self) -> int | None:
         """Earliest deadline of a waiting ticket."""
-        return min((head.deadline_at_ms for lane in self._lanes if (head := lane.head())), default=None)
+        first = self._deadlines.first()
+        return None if first is None else first.deadline_at_ms

@@ -30,6 +30,7 @@ class Ticket(Struct, kw_only=True):
     `due_at_ms` is when its first token (all of its answer, where the class has an e2e target) has to be out for the
     SLO to be met: queues are ordered by it, and never later than `deadline_at_ms`, when the request expires.
     `prefixes` are the hashes of its prompt's beginnings (`topics.prefixes`), the shortest first.
+    `fingerprint` says what it asks for (`processors.dedupe.fingerprint`); empty where nobody can ask for the same.
     `is_waiting` turns false once, when it was dispatched, ended or dropped.
     """
 
@@ -53,6 +54,9 @@ class Ticket(Struct, kw_only=True):
     first_dispatched_at_ms: int | None = None
     prefixes: tuple[int, ...] = ()
     may_be_shed: bool = False
+    fingerprint: bytes = b""
+    is_deterministic: bool = False
+    streams: bool = False
     is_waiting: bool = True
 
     @property

@@ -1,106 +1,23 @@
-"""Workers and their room: virtual credits.
+"""The workers of a model and their room, kept by heartbeats and by what is dispatched between them.
 
 A heartbeat tells what a worker had room for when it was written. What was dispatched to its slots and is not counted in
-it yet (`Slot.seen`, by the number of the dispatch) is subtracted, so that a burst between two heartbeats is never sent
-to one worker twice. A worker without a fresh heartbeat gets nothing; what it has stays with its slots.
+it yet (`processors.routing.slot_log`) is subtracted, so that a burst between two heartbeats is never sent to one worker
+twice. A worker without a fresh heartbeat gets nothing; what it has stays with its slots.
 """
 
 import heapq
-from collections import deque
 from typing import Final, NamedTuple
 
 from processors.queueing.ticket import Demand
-from topics.fleet import STALE_AFTER_S, Heartbeat, Slot
+from processors.routing.portions import equal
+from processors.routing.slot_log import UNSEEN_AFTER_S, SlotLog
+from processors.routing.worker import Rank, Worker
+from topics.fleet import STALE_AFTER_S, Heartbeat
+
+__all__ = ["FORGET_AFTER_S", "UNSEEN_AFTER_S", "Fleet", "Placed", "Worker"]
 
 FORGET_AFTER_S: Final = 60.0
 """A worker that has been silent for so long is forgotten."""
-UNSEEN_AFTER_S: Final = 30.0
-"""A dispatch that no heartbeat has counted for so long was finished by an owner that died before it could say so."""
-
-
-RESERVE_RATIO: Final = 1 / 8
-"""Share of a worker's sequences that work which yields leaves free: urgent work finds room without waiting for an end.
-
-An eighth covers the arrivals during one such wait at moderate load; adapting it to the load belongs to the sizing of
-batches."""
-
-Rank = tuple[float, float, str]
-
-
-class _Unseen(NamedTuple):
-    seq: int
-    demand: Demand
-    at_s: float
-
-
-class _SlotLog:
-    """What this scheduler put into one slot: the last number, and what no heartbeat has counted yet."""
-
-    __slots__ = ("seq", "unseen")
-
-    def __init__(self) -> None:
-        self.seq = 0
-        self.unseen: deque[_Unseen] = deque()
-
-
-class Worker:
-    """A worker as its newest heartbeat describes it, less what it was given since.
-
-    Attributes:
-        free_sequences, free_kv_tokens: virtual credit of this scheduler.
-        backlog_tokens: prompt tokens that wait for the engine, with those that were dispatched since.
-        rank: orders workers by the wait to be expected.
-    """
-
-    __slots__ = (
-        "at_s",
-        "backlog_tokens",
-        "free_kv_tokens",
-        "free_sequences",
-        "heartbeat",
-        "is_empty",
-        "name",
-        "rank",
-        "reserve",
-        "slots",
-    )
-
-    def __init__(self, heartbeat: Heartbeat, at_s: float) -> None:
-        self.name = heartbeat.worker
-        self.heartbeat = heartbeat
-        self.at_s = at_s
-        self.slots = [slot.partition for slot in heartbeat.slots]
-        self.free_sequences = 0
-        self.free_kv_tokens = 0
-        self.backlog_tokens = 0
-        self.is_empty = False
-        self.reserve = 0
-        self.rank: Rank = (0.0, 0.0, self.name)
-
-    def fits(self, demand: Demand) -> bool:
-        """Whether the demand is within the credit. An empty worker takes whatever comes first: it can do no better."""
-        free = self.free_sequences - (self.reserve if demand.yields else 0)
-        if free <= 0:
-            return False
-        return self.is_empty or (free >= demand.sequences and self.free_kv_tokens >= demand.kv_tokens)
-
-    def take(self, demand: Demand) -> None:
-        """Give it a request."""
-        self.free_sequences -= demand.sequences
-        self.free_kv_tokens -= demand.kv_tokens
-        self.backlog_tokens += demand.prompt_tokens
-        self.is_empty = False
-        self.rerank()
-
-    def rerank(self) -> None:
-        """Compute the rank: the emptiest first, then the shortest prefill backlog.
-
-        The name makes the choice a function of the events alone.
-        """
-        limits = self.heartbeat.limits
-        occupied = 1.0 - self.free_sequences / max(limits.max_sequences, 1)
-        self.rank = (occupied, self.backlog_tokens / max(limits.max_batch_tokens, 1), self.name)
-
 
 _Entry = tuple[Rank, int, Worker]
 """A worker in the order of ranks. It holds as long as the worker has that very rank; others are dropped on sight."""
@@ -118,15 +35,18 @@ class Fleet:
 
     Args:
         sender: the scheduler's name in dispatches and in `Slot.seen`.
-        shard, shards: it may use about `1 / shards` of every credit; shares of all shards add up to the whole.
+        shard, shards: it may use its portion of every credit; portions of all shards add up to the whole.
+
+    Attributes:
+        portion: of the credits of heartbeats to come; an equal one at first.
     """
 
     def __init__(self, *, sender: str, shard: int = 0, shards: int = 1) -> None:
         self._sender = sender
-        self._shard = shard
         self._shards = shards
+        self.portion = equal(shard, shards)
         self._workers: dict[str, Worker] = {}
-        self._logs: dict[tuple[str, int], _SlotLog] = {}
+        self._logs: dict[tuple[str, int], SlotLog] = {}
         self._order: list[_Entry] = []
         self._pushed = 0
 
@@ -134,6 +54,11 @@ class Fleet:
     def workers(self) -> dict[str, Worker]:
         """Known workers by name, eligible or not."""
         return self._workers
+
+    @property
+    def shards(self) -> int:
+        """Schedulers that share the credit of these workers."""
+        return self._shards
 
     def observe(self, heartbeat: Heartbeat, *, at_s: float, now_s: float) -> bool:
         """Take a heartbeat written at `at_s`; False for one that is older than what is known."""
@@ -153,8 +78,12 @@ class Fleet:
                 self._push(worker)
         return True
 
+    def eligible(self, deployment: str, *, now_s: float) -> list[Worker]:
+        """The workers that may get work of a deployment, whether or not they have room, in the order they came."""
+        return [worker for worker in self._workers.values() if _is_eligible(worker, deployment, now_s)]
+
     def best(self, demand: Demand, *, deployment: str, now_s: float) -> Worker | None:
-        """The eligible worker with room for `demand` whose wait is the shortest; None where nobody has room.
+        """The eligible worker with room for `demand` that is occupied least; None where nobody has room.
 
         Who is not eligible is left out until its next heartbeat: only that can change it.
         """
@@ -176,16 +105,18 @@ class Fleet:
             heapq.heappush(self._order, entry)
         return best
 
-    def place(self, worker: Worker, demand: Demand, *, now_s: float) -> Placed:
-        """Give a worker a request: the slot of it that has the fewest uncounted dispatches."""
+    def place(self, worker: Worker, demand: Demand, *, now_s: float, cached_tokens: int = 0) -> Placed:
+        """Give a worker a request, `cached_tokens` of whose prompt it has computed before.
+
+        It goes into the slot of the worker that has the fewest uncounted dispatches.
+        """
         deployment = worker.heartbeat.deployment
         slot = self._quietest(deployment, worker.slots)
-        log = self._log(deployment, slot)
-        log.seq += 1
-        log.unseen.append(_Unseen(log.seq, demand, now_s))
-        worker.take(demand)
+        prompt_tokens = max(0, demand.prompt_tokens - cached_tokens)
+        seq = self._log(deployment, slot).add(demand, prompt_tokens=prompt_tokens, now_s=now_s)
+        worker.take(sequences=demand.sequences, kv_tokens=demand.kv_tokens, prompt_tokens=prompt_tokens)
         self._push(worker)
-        return Placed(slot, log.seq)
+        return Placed(slot, seq)
 
     def _push(self, worker: Worker) -> None:
         self._pushed += 1
@@ -194,37 +125,33 @@ class Fleet:
     def _quietest(self, deployment: str, slots: list[int]) -> int:
         if len(slots) == 1:
             return slots[0]
-        return min(slots, key=lambda slot: len(self._log(deployment, slot).unseen))
+        return min(slots, key=lambda slot: len(self._log(deployment, slot)))
 
     def _counted(self, heartbeat: Heartbeat, at_s: float, now_s: float) -> Worker:
-        worker = Worker(heartbeat, at_s)
-        credits = heartbeat.credits
-        worker.free_sequences = self._share(credits.free_sequences)
-        worker.free_kv_tokens = self._share(credits.free_kv_tokens)
-        worker.reserve = int(RESERVE_RATIO * heartbeat.limits.max_sequences / self._shards)
-        worker.backlog_tokens = credits.prefill_backlog_tokens
-        worker.is_empty = heartbeat.running == 0 and heartbeat.waiting == 0
+        worker = Worker(heartbeat, at_s, portion=self.portion, before=self._workers.get(heartbeat.worker))
         for slot in heartbeat.slots:
-            for unseen in self._uncounted(heartbeat.deployment, slot, now_s):
-                worker.take(unseen.demand)
+            log = self._log(heartbeat.deployment, slot.partition)
+            if slot.term < log.term:
+                worker.slots.remove(slot.partition)
+                continue
+            if slot.term > log.term:
+                self._take_from_others(heartbeat, slot.partition)
+            log.count(slot, sender=self._sender, at_s=at_s, now_s=now_s)
+            worker.take(sequences=log.sequences, kv_tokens=log.kv_tokens, prompt_tokens=log.prompt_tokens)
         worker.rerank()
         return worker
 
-    def _uncounted(self, deployment: str, slot: Slot, now_s: float) -> deque[_Unseen]:
-        unseen = self._log(deployment, slot.partition).unseen
-        seen = slot.seen.get(self._sender, 0)
-        while unseen and (unseen[0].seq <= seen or unseen[0].at_s < now_s - UNSEEN_AFTER_S):
-            unseen.popleft()
-        return unseen
+    def _take_from_others(self, heartbeat: Heartbeat, partition: int) -> None:
+        """A slot has a new owner: the former one, which may be dead, gets nothing more through it."""
+        for other in self._workers.values():
+            if other.name != heartbeat.worker and other.heartbeat.deployment == heartbeat.deployment:
+                other.slots = [slot for slot in other.slots if slot != partition]
 
-    def _log(self, deployment: str, slot: int) -> _SlotLog:
+    def _log(self, deployment: str, slot: int) -> SlotLog:
         log = self._logs.get((deployment, slot))
         if log is None:
-            log = self._logs[(deployment, slot)] = _SlotLog()
+            log = self._logs[(deployment, slot)] = SlotLog()
         return log
-
-    def _share(self, credit: int) -> int:
-        return (credit + self._shards - 1 - self._shard) // self._shards
 
 
 def _is_older(heartbeat: Heartbeat, known: Heartbeat) -> bool:

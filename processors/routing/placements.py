@@ -13,14 +13,17 @@ LIMIT: Final = 100_000
 
 
 class Place(Struct, kw_only=True):
-    """The slot that a request was put into."""
+    """The slot that a request was put into. `prompt_tokens` is the estimate that its tenant was charged for."""
 
     origin: str
     key: Key
     deployment: str
     slot: int
     latency_class: str = ""
+    prompt_tokens: int = 0
     is_cancelled: bool = False
+    is_copy: bool = False
+    """It gets the answer of another request, and takes no room."""
 
 
 class Placements:

@@ -5,6 +5,7 @@ A record that fills a message by itself has no room for the reason: of it go onl
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,6 +39,8 @@ class DeadLetters:
         self._records: dict[tuple[int, int], ConsumerRecord[Any, Any]] = {}
         self.sent = 0
         """Dead letters since the start."""
+        self.codes: Counter[str] = Counter()
+        """The same, by the code of the reason."""
 
     def remember(self, record: ConsumerRecord[Any, Any]) -> None:
         """Keep a record until its rows are stored: its bytes are needed if they cannot be."""
@@ -65,6 +68,7 @@ class DeadLetters:
             logger.warning("dead letter not taken: %r; trying again", error)
             await asyncio.sleep(RETRY_S)
         self.sent += 1
+        self.codes[code] += 1
 
     async def _refused(self, letter: "_Letter") -> KafkaError | None:
         try:

@@ -72,9 +72,22 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     @property
     def lag(self) -> dict[int, int]:
-        """By partition, how many messages are not recorded yet, as far as the broker has told."""
+        """By partition, how many messages are not recorded yet, as far as the broker has told.
+
+        Nothing is fetched while the store is away; `measure_lag` asks the broker.
+        """
         highs = {kp: self._consumer.highwater(TopicPartition(self._topic, kp)) for kp in self._next}
         return {kp: max((high or 0) - self._next[kp], 0) for kp, high in highs.items()}
+
+    async def measure_lag(self) -> dict[int, int]:
+        """As `lag`, with the ends of the partitions asked of the broker.
+
+        Raises:
+            KafkaError: the broker did not tell.
+        """
+        ends = await self._consumer.end_offsets([TopicPartition(self._topic, kp) for kp in self._next])
+        known = {partition.partition: end for partition, end in ends.items()}
+        return {kp: max(known[kp] - ko, 0) for kp, ko in self._next.items() if kp in known}
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Record until told to stop. `on_ready` is called once, when the first partitions are taken.

@@ -17,6 +17,8 @@ def cluster_view(name: str, running: ClusterState) -> RenderableType:
     grid.add_row("settings", running.config)
     grid.add_row("logs", running.logs)
     grid.add_row("processes", ", ".join(running.processes))
+    if running.metrics:
+        grid.add_row("metrics", "\n".join(f"{url}  {process}" for process, url in running.metrics.items()))
     suffix = "" if name == "default" else f" --name {name}"
     return Group(
         Text.assemble(("✓ ", "green"), (f"cluster {name} serves", "bold")),

@@ -8,11 +8,13 @@ import contextlib
 import time
 from typing import Final, Protocol
 
-from pipeline.engines.protocol import Deliver, EngineRequest, Load, StepCounts
+from pipeline.engines.protocol import Deliver, EngineRequest, Load, Output, StepCounts, Timings
+from pipeline.engines.simulated.batches import SimulatedBatches
+from pipeline.engines.simulated.model import CostModel
 from pipeline.engines.simulated.steps import SimulatedSteps
 from pipeline.settings import SimulatedDeployment
 from topics.errors import EngineDead
-from topics.fleet import Limits
+from topics.fleet import EngineMode, Limits
 
 
 class Clock(Protocol):
@@ -48,33 +50,47 @@ class SimulatedEngine:
     """
 
     gpus = 1
+    caches_prefixes = False
 
     def __init__(self, settings: SimulatedDeployment, *, clock: Clock = _REAL, life: int = 0) -> None:
-        self._steps = SimulatedSteps(settings, life=life)
+        is_continuous = settings.mode == "continuous"
+        self._model: CostModel = (SimulatedSteps if is_continuous else SimulatedBatches)(settings, life=life)
         self._clock = clock
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._undelivered: list[Output] = []
 
     @property
     def limits(self) -> Limits:
-        return self._steps.limits
+        return self._model.limits
+
+    @property
+    def mode(self) -> EngineMode:
+        return self._model.mode
 
     async def start(self, deliver: Deliver) -> None:
         self._task = asyncio.create_task(self._run(deliver), name="simulated engine")
 
     def submit(self, request: EngineRequest) -> None:
-        self._steps.submit(request)
+        self._model.submit(request, now_s=self._clock.now_s())
         self._woken.set()
 
     def abort(self, key: str) -> None:
-        self._steps.abort(key)
+        self._model.abort(key)
         self._woken.set()
 
     def load(self) -> Load:
-        return self._steps.load()
+        return self._model.load()
 
     def take_steps(self) -> StepCounts:
-        return self._steps.take_steps()
+        return self._model.take_steps()
+
+    def take_timings(self) -> Timings:
+        return self._model.take_timings()
+
+    def charged(self) -> dict[str, int]:
+        ended = {output.key: output.gpu_ns for output in self._undelivered if output.is_last}
+        return {**self._model.charged(), **ended}
 
     async def join(self) -> None:
         if self._task is not None:
@@ -88,17 +104,33 @@ class SimulatedEngine:
 
     async def _run(self, deliver: Deliver) -> None:
         free_at_s = self._clock.now_s()
-        while not self._steps.has_crashed():
-            if not self._steps.has_work:
-                self._woken.clear()
-                await self._woken.wait()
+        while not self._model.has_crashed():
+            step = self._model.next_step(self._clock.now_s())
+            if step is None:
+                await self._wait()
                 free_at_s = self._clock.now_s()
                 continue
-            step = self._steps.step()
             # Steps follow on each other without the timer's lag, so that the rate is the model's.
             free_at_s += step.cost_ns / 1e9
+            self._undelivered = step.outputs
             await self._clock.sleep_until(free_at_s)
-            if self._steps.has_crashed():
+            if self._model.has_crashed():
                 break
-            deliver(step.outputs)
+            self._undelivered = []
+            deliver(self._model.finish(step))
         raise EngineDead("the simulated engine was told to crash")
+
+    async def _wait(self) -> None:
+        """Until something comes or is aborted, or until something may begin without."""
+        self._woken.clear()
+        wake_at_s = self._model.wake_at_s()
+        if wake_at_s is None:
+            await self._woken.wait()
+            return
+        woken = asyncio.ensure_future(self._woken.wait())
+        slept = asyncio.ensure_future(self._clock.sleep_until(wake_at_s))
+        try:
+            await asyncio.wait((woken, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            slept.cancel()

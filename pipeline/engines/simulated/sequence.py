@@ -76,6 +76,16 @@ class Sequence:
             gpu_ns=self.gpu_ns,
         )
 
+    def finish(self) -> Output:
+        """Generate all tokens that are left: one output with the whole answer."""
+        outputs = [self.step()]
+        while not outputs[-1].is_last:
+            outputs.append(self.step())
+        whole = outputs[-1]
+        whole.text = "".join(output.text for output in outputs)
+        whole.token_ids = [token_id for output in outputs for token_id in output.token_ids]
+        return whole
+
     def failed(self, error: PipelineError) -> Output:
         """The last output of a sequence that ends with an error."""
         return Output(key=self.key, error=error, usage=self.usage, gpu_ns=self.gpu_ns)

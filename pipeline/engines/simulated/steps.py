@@ -8,81 +8,78 @@ Source: the cost model is linear in prompt tokens, sequences and held tokens, as
 """
 
 import heapq
-import random
-from dataclasses import dataclass
-from typing import Final
 
-from pipeline.engines.protocol import EngineRequest, Load, Output, StepCounts
+from pipeline.engines.attribution import StepModel, shares
+from pipeline.engines.protocol import EngineRequest, Load, Output, StepCounts, Timings
+from pipeline.engines.simulated.model import Counts, Faults, Noise, Step, limits_of, warm_up_sizes
 from pipeline.engines.simulated.sequence import Sequence, refusal
+from pipeline.engines.timings import TimingLog
 from pipeline.settings import SimulatedDeployment
 from topics.errors import Cancelled, GenerationFailed
-from topics.fleet import Credits, Limits
+from topics.fleet import Credits, EngineMode, Limits, StepSample
 
-_LIFE_SEEDS: Final = 1_000_003
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One engine step. `outputs` are to be delivered when `cost_ns` nanoseconds have passed."""
-
-    cost_ns: int
-    outputs: list[Output]
+_WARM_UP_TOKENS = 128
+"""Tokens that each sequence holds in the steps whose costs are told at the start."""
+_WARM_UP_PROMPTS = (128, 1024)
+"""Prompt tokens of the steps with prompts among them."""
 
 
 class SimulatedSteps:
-    """The engine without its clock.
+    """`pipeline.engines.simulated.model.CostModel` of an engine that batches continuously.
 
     Args:
         settings: costs, limits and faults.
-        life: how often the engine was started before; moves the drawn faults on.
+        life: how often the engine was started before; moves what is drawn on.
     """
+
+    mode: EngineMode = "continuous"
 
     def __init__(self, settings: SimulatedDeployment, *, life: int = 0) -> None:
         self._settings = settings
-        self._random = random.Random(settings.seed * _LIFE_SEEDS + life)
-        self._crash_in = self._random.randint(1, 2 * settings.crash_every) if settings.crash_every else 0
-        self._arrivals = 0
+        self._costs = StepModel(
+            fixed_ns=settings.fixed_us * 1000,
+            per_prefill_token_ns=settings.per_prefill_token_us * 1000,
+            per_sequence_ns=settings.per_sequence_us * 1000,
+            per_kv_token_ns=settings.per_kv_token_us * 1000,
+        )
+        self._faults = Faults(settings, life)
+        self._noise = Noise(settings, life)
         self._waiting: list[tuple[int, int, Sequence]] = []
         self._running: dict[str, Sequence] = {}
         self._known: dict[str, Sequence] = {}
         self._ready: list[Output] = []
         self._reserved_tokens = 0
-        self._counts = _Counts()
-        self._crashed = False
+        self._computing_tokens = 0
+        self._counts = Counts()
+        self._timings = TimingLog()
+        self._warm_up()
 
     @property
     def limits(self) -> Limits:
         """What it can hold."""
-        settings = self._settings
-        return Limits(
-            max_sequences=settings.max_sequences,
-            max_kv_tokens=settings.max_kv_tokens,
-            max_batch_tokens=settings.max_batch_tokens,
-            max_context_tokens=min(settings.max_context_tokens, settings.max_kv_tokens),
-        )
+        return limits_of(self._settings)
 
     @property
     def has_work(self) -> bool:
         """Whether `step` would do anything."""
-        return bool(self._known or self._ready) and not self._crashed
+        return bool(self._known or self._ready) and not self._faults.has_crashed
 
     def has_crashed(self) -> bool:
         """Whether it is dead: it does no more steps."""
-        return self._crashed
+        return self._faults.has_crashed
 
-    def submit(self, request: EngineRequest) -> None:
-        """Queue a sequence; lower priorities first, then in order of arrival."""
-        self._arrivals += 1
-        if self._arrivals == self._crash_in:
-            self._crashed = True
+    def submit(self, request: EngineRequest, *, now_s: float = 0.0) -> None:
+        """Queue a sequence; lower priorities first, then in order of arrival, whenever that was."""
+        number = self._faults.on_arrival()
         error = refusal(request, self.limits.max_context_tokens)
         if error is not None:
             self._ready.append(Output(key=request.key, error=error))
             return
-        will_fail = self._settings.fail_ratio > 0 and self._random.random() < self._settings.fail_ratio
-        sequence = Sequence(request, max_context_tokens=self.limits.max_context_tokens, will_fail=will_fail)
+        sequence = Sequence(
+            request, max_context_tokens=self.limits.max_context_tokens, will_fail=self._faults.will_fail()
+        )
         self._known[request.key] = sequence
-        heapq.heappush(self._waiting, (sequence.priority, self._arrivals, sequence))
+        heapq.heappush(self._waiting, (sequence.priority, number, sequence))
 
     def abort(self, key: str) -> None:
         """End a sequence with the next step."""
@@ -91,6 +88,19 @@ class SimulatedSteps:
             self._leave(sequence)
             self._ready.append(sequence.failed(Cancelled("the sequence was aborted")))
 
+    def next_step(self, now_s: float) -> Step | None:
+        """Do one step; None where there is no work."""
+        return self.step() if self.has_work else None
+
+    def finish(self, step: Step) -> list[Output]:
+        """The cost of the step has passed."""
+        self._computing_tokens = 0
+        return step.outputs
+
+    def wake_at_s(self) -> float | None:
+        """Nothing ever waits for a time."""
+        return None
+
     def step(self) -> Step:
         """Do one step; call it only while there is work."""
         self._admit()
@@ -98,17 +108,30 @@ class SimulatedSteps:
         running = list(self._running.values())
         if not running:
             return Step(cost_ns=0, outputs=outputs)
+        left = [sequence.prefill_left for sequence in running]
         prefill_tokens, decoding = self._schedule(running)
-        cost_ns = self._cost_ns(prefill_tokens, running)
+        self._computing_tokens = prefill_tokens
+        held = [sequence.kv_tokens for sequence in running]
+        kv_tokens = sum(held)
+        cost_ns = self._noise.vary(self._cost_us(len(running), kv_tokens, prefill_tokens))
         if cost_ns:
-            _share(cost_ns, running)
+            read = [before - sequence.prefill_left for before, sequence in zip(left, running, strict=True)]
+            for sequence, gpu_ns in zip(running, shares(cost_ns, read, held, self._costs), strict=True):
+                sequence.gpu_ns += gpu_ns
         outputs += [self._advance(sequence) for sequence in decoding]
-        self._counts.add(cost_ns, prefill_tokens, len(decoding), len(running), len(self._waiting))
+        self._counts.add(
+            cost_ns, prefill=prefill_tokens, decode=len(decoding), running=len(running), waiting=len(self._waiting)
+        )
+        sample = StepSample(
+            duration_us=cost_ns // 1000, decoding=len(decoding), kv_tokens=kv_tokens, prefill_tokens=prefill_tokens
+        )
+        self._timings.add(sample)
         return Step(cost_ns=cost_ns, outputs=outputs)
 
     def load(self) -> Load:
-        """Present occupation."""
+        """Present occupation. Prompt tokens count as computed when their step has ended, as vLLM counts them."""
         settings = self._settings
+        waiting_tokens = sum(sequence.prefill_left for sequence in self._known.values())
         queued = len(self._known) - len(self._running)
         return Load(
             running=len(self._running),
@@ -116,13 +139,35 @@ class SimulatedSteps:
             credits=Credits(
                 free_sequences=max(settings.max_sequences - len(self._known), 0),
                 free_kv_tokens=max(settings.max_kv_tokens - self._reserved_tokens, 0),
-                prefill_backlog_tokens=sum(sequence.prefill_left for sequence in self._known.values()),
+                prefill_backlog_tokens=waiting_tokens + self._computing_tokens,
             ),
         )
 
     def take_steps(self) -> StepCounts:
         """Step counts since the call before."""
         return self._counts.take(self._reserved_tokens / self._settings.max_kv_tokens)
+
+    def take_timings(self) -> Timings:
+        """Timings since the call before."""
+        return self._timings.take()
+
+    def charged(self) -> dict[str, int]:
+        """By key, what the sequences that have not ended were charged."""
+        return {key: sequence.gpu_ns for key, sequence in self._known.items()}
+
+    def _warm_up(self) -> None:
+        """Tell what steps cost before there was one."""
+        for size in warm_up_sizes(self._settings.max_sequences):
+            self._add_warm_up(size, 0)
+        for prompt_tokens in _WARM_UP_PROMPTS:
+            self._add_warm_up(1, min(prompt_tokens, self._settings.max_batch_tokens))
+
+    def _add_warm_up(self, size: int, prompt_tokens: int) -> None:
+        kv_tokens = size * _WARM_UP_TOKENS
+        duration_us = round(self._cost_us(size, kv_tokens, prompt_tokens))
+        self._timings.add_warm_up(
+            StepSample(duration_us=duration_us, decoding=size, kv_tokens=kv_tokens, prefill_tokens=prompt_tokens)
+        )
 
     def _admit(self) -> None:
         settings = self._settings
@@ -153,13 +198,10 @@ class SimulatedSteps:
                     decoding.append(sequence)
         return computed, decoding
 
-    def _cost_ns(self, prefill_tokens: int, running: list[Sequence]) -> int:
+    def _cost_us(self, size: int, kv_tokens: int, prefill_tokens: int) -> float:
         settings = self._settings
         cost_us = settings.fixed_us + settings.per_prefill_token_us * prefill_tokens
-        cost_us += settings.per_sequence_us * len(running)
-        if settings.per_kv_token_us:
-            cost_us += settings.per_kv_token_us * sum(sequence.kv_tokens for sequence in running)
-        return round(cost_us * 1000)
+        return cost_us + settings.per_sequence_us * size + settings.per_kv_token_us * kv_tokens
 
     def _advance(self, sequence: Sequence) -> Output:
         if sequence.will_fail:
@@ -174,47 +216,3 @@ class SimulatedSteps:
         del self._known[sequence.key]
         if self._running.pop(sequence.key, None) is not None:
             self._reserved_tokens -= sequence.reserved_tokens
-
-
-def _share(cost_ns: int, running: list[Sequence]) -> None:
-    """Split a step's time equally, to the nanosecond: the first ones get what does not divide."""
-    share, rest = divmod(cost_ns, len(running))
-    for index, sequence in enumerate(running):
-        sequence.gpu_ns += share + (index < rest)
-
-
-class _Counts:
-    """Sums over steps; time that is less than a microsecond is carried over to the next call."""
-
-    __slots__ = ("_busy_ns", "_decode", "_prefill", "_running_max", "_steps", "_waiting_max")
-
-    def __init__(self) -> None:
-        self._busy_ns = 0
-        self._steps = 0
-        self._prefill = 0
-        self._decode = 0
-        self._running_max = 0
-        self._waiting_max = 0
-
-    def add(self, cost_ns: int, prefill: int, decode: int, running: int, waiting: int) -> None:
-        self._steps += 1
-        self._busy_ns += cost_ns
-        self._prefill += prefill
-        self._decode += decode
-        self._running_max = max(self._running_max, running)
-        self._waiting_max = max(self._waiting_max, waiting)
-
-    def take(self, kv_usage_ratio: float) -> StepCounts:
-        busy_us, self._busy_ns = divmod(self._busy_ns, 1000)
-        counts = StepCounts(
-            steps=self._steps,
-            busy_us=busy_us,
-            prefill_tokens=self._prefill,
-            decode_tokens=self._decode,
-            running_max=self._running_max,
-            waiting_max=self._waiting_max,
-            kv_usage_ratio=kv_usage_ratio,
-        )
-        self._steps = self._prefill = self._decode = 0
-        self._running_max = self._waiting_max = 0
-        return counts

@@ -10,7 +10,7 @@ Written for vLLM 0.32: the parts are public by name, and not promised to stay.
 import copy
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -56,10 +56,14 @@ class Prepared(Struct, kw_only=True, frozen=True):
 
 
 class Step(Struct, kw_only=True, frozen=True):
-    """What one step of the engine brought. Times are of the machine's monotonic clock."""
+    """What one step of the engine brought. Times are of the machine's monotonic clock.
+
+    `decoding` sequences got a token or more; `prefill_tokens` were computed, those of unfinished prompts too.
+    """
 
     ended_ns: int
     outputs: "list[RequestOutput]"
+    decoding: int
     prefill_tokens: int
     decode_tokens: int
     running: int
@@ -152,7 +156,7 @@ class Core:
         except EngineDeadError as error:
             raise EngineDead("vLLM's engine is gone; its worker starts it again") from error
         # Before they are processed: stop strings take tokens away.
-        prefill_tokens, decode_tokens = _work_of(outputs)
+        work = _work_of(outputs)
         processed = self._llm.output_processor.process_outputs(outputs.outputs, outputs.timestamp)
         if processed.reqs_to_abort:
             await self._llm.engine_core.abort_requests_async(processed.reqs_to_abort)
@@ -160,8 +164,9 @@ class Core:
         return Step(
             ended_ns=round(outputs.timestamp * 1e9),
             outputs=processed.request_outputs,
-            prefill_tokens=prefill_tokens,
-            decode_tokens=decode_tokens,
+            decoding=work.decoding,
+            prefill_tokens=work.prefill_tokens,
+            decode_tokens=work.decode_tokens,
             running=scheduler.num_running_reqs if scheduler else 0,
             waiting=scheduler.num_waiting_reqs + scheduler.num_skipped_waiting_reqs if scheduler else 0,
             kv_usage_ratio=scheduler.kv_cache_usage if scheduler else 0.0,
@@ -251,6 +256,8 @@ def _engine_arguments(deployment: VllmDeployment) -> "AsyncEngineArgs":
         # Small models lose themselves in the whitespace that JSON allows between its tokens.
         structured_outputs_config=StructuredOutputsConfig(backend="xgrammar", disable_any_whitespace=True),
         disable_log_stats=False,
+        # Tells what each step held; logged by vLLM's own loop, which is not used.
+        enable_logging_iteration_details=True,
         enable_log_requests=False,
     )
 
@@ -296,7 +303,15 @@ def _logprobs_shape(request: EngineRequest, text_offset: int) -> LogprobsShape |
     return None if asked is None else LogprobsShape(request.endpoint, alternatives=asked, text_offset=text_offset)
 
 
-def _work_of(outputs: "EngineCoreOutputs") -> tuple[int, int]:
-    """Prompt tokens computed and tokens generated."""
-    prefill = sum(output.prefill_stats.num_computed_tokens for output in outputs.outputs if output.prefill_stats)
-    return prefill, sum(len(output.new_token_ids) for output in outputs.outputs)
+class _Work(NamedTuple):
+    decoding: int
+    prefill_tokens: int
+    decode_tokens: int
+
+
+def _work_of(outputs: "EngineCoreOutputs") -> _Work:
+    """What a step held: sequences that got tokens, prompt tokens computed and tokens generated."""
+    scheduler = outputs.scheduler_stats
+    details = scheduler.iteration_details if scheduler else None
+    generated = [len(output.new_token_ids) for output in outputs.outputs]
+    return _Work(sum(map(bool, generated)), details.num_ctx_tokens if details else 0, sum(generated))

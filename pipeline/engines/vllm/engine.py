@@ -11,7 +11,9 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pipeline.engines.protocol import Deliver, EngineRequest, Load, Output, StepCounts
+from pipeline.engines.protocol import Deliver, EngineRequest, Load, Output, StepCounts, Timings
+from pipeline.engines.timings import TimingLog
+from pipeline.engines.vllm import warmup
 from pipeline.engines.vllm.core import Core, Prepared, Step
 from pipeline.engines.vllm.environment import prepare
 from pipeline.engines.vllm.outputs import cancelled, completed, failed, output_of
@@ -19,7 +21,7 @@ from pipeline.engines.vllm.sequences import Active
 from pipeline.engines.vllm.stats import BusyClock, StepTotals, sharers
 from pipeline.settings.model import VllmDeployment
 from topics.errors import EngineDead, GenerationFailed, PipelineError
-from topics.fleet import Credits, Limits
+from topics.fleet import Credits, EngineMode, Limits, StepSample
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,9 @@ class VllmEngine:
         self._arrivals = 0
         self._running = 0
         self._totals = StepTotals()
+        self._timings = TimingLog()
+        self._is_cold = True
+        self._is_warming_up = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._death: EngineDead | None = None
@@ -55,23 +60,34 @@ class VllmEngine:
         """GPUs of this replica; 1 for the CPU."""
         return self._started.gpus
 
+    @property
+    def mode(self) -> EngineMode:
+        """Step by step."""
+        return "continuous"
+
+    @property
+    def caches_prefixes(self) -> bool:
+        """As the deployment says."""
+        return self._deployment.prefix_caching
+
     async def start(self, deliver: Deliver) -> None:
-        """Load the model; ready for `submit` when it returns.
+        """Load the model and warm up; ready for `submit` when it returns.
 
         Raises:
             EngineDead: it could not be started; the message says why.
         """
         prepare(self._deployment)
-        self._deliver = deliver
         began = time.monotonic()
         try:
             self._core = await self._on_thread(Core, self._deployment)
             await self._core.open()
+            self._clock = BusyClock(self._core.gpus)
+            self._spawn(self._pump(self._core))
+            await self._warm_up()
         except BaseException:
             await self.stop()
             raise
-        self._clock = BusyClock(self._core.gpus)
-        self._spawn(self._pump(self._core))
+        self._deliver = deliver
         logger.info("vLLM serves %s after %.1f s", self._deployment.path, time.monotonic() - began)
 
     def submit(self, request: EngineRequest) -> None:
@@ -112,6 +128,14 @@ class VllmEngine:
         """Step counts since the call before."""
         return self._totals.take()
 
+    def take_timings(self) -> Timings:
+        """Timings since the call before."""
+        return self._timings.take()
+
+    def charged(self) -> dict[str, int]:
+        """By key, what the sequences that have not ended were charged so far."""
+        return {key: sequence.gpu_ns for key, sequence in self._active.items()}
+
     async def join(self) -> None:
         """Return when the engine was stopped.
 
@@ -141,6 +165,31 @@ class VllmEngine:
         if self._core is None:
             raise EngineDead("the engine is not running; start it first")
         return self._core
+
+    async def _warm_up(self) -> None:
+        """Time steps of a few sizes; none of it counts as work."""
+        ended = asyncio.Event()
+
+        def on_outputs(outputs: list[Output]) -> None:
+            if not self._active:
+                ended.set()
+
+        self._deliver = on_outputs
+        try:
+            async with asyncio.timeout(warmup.WITHIN_S):
+                for requests in warmup.rounds(self.limits.max_sequences):
+                    ended.clear()
+                    for request in requests:
+                        self.submit(request)
+                    await ended.wait()
+        except TimeoutError:
+            logger.info("the warm-up is cut short after %g s", warmup.WITHIN_S)
+            for key in list(self._active):
+                self.abort(key)
+        if self._death is not None:
+            raise self._death
+        self._is_warming_up = False
+        self._totals.take()
 
     async def _admit(self, core: Core, sequence: Active) -> None:
         try:
@@ -206,11 +255,15 @@ class VllmEngine:
             self._deliver(outputs)
 
     def _account(self, step: Step, advanced: list[Active]) -> None:
-        """Charge the step to the sequences that ran in it, and count it."""
+        """Charge the step to the sequences that ran in it, and count it; one that had aborted ones only is nobody's."""
         self._running = step.running
         ran = {sequence.key for sequence in advanced}
         others = [sequence for sequence in self._admitted() if sequence.key not in ran]
-        charged_ns = self._clock.charge(step.ended_ns, sharers(advanced, others, step.running))
+        sequences = sharers(advanced, others, step.running)
+        charged_ns = self._clock.charge(step.ended_ns, sequences, prefill_tokens=step.prefill_tokens)
+        if not sequences:
+            return
+        self._time(step, charged_ns, kv_tokens=sum(sequence.kv_tokens for sequence in sequences))
         self._totals.add(
             busy_ns=charged_ns,
             prefill_tokens=step.prefill_tokens,
@@ -219,6 +272,21 @@ class VllmEngine:
             waiting=step.waiting,
             kv_usage_ratio=step.kv_usage_ratio,
         )
+
+    def _time(self, step: Step, duration_ns: int, *, kv_tokens: int) -> None:
+        if self._is_cold:  # the first step of a process is no measure of the others
+            self._is_cold = False
+            return
+        sample = StepSample(
+            duration_us=duration_ns // 1000,
+            decoding=step.decoding,
+            kv_tokens=kv_tokens,
+            prefill_tokens=step.prefill_tokens,
+        )
+        if self._is_warming_up:
+            self._timings.add_warm_up(sample)
+        else:
+            self._timings.add(sample)
 
     def _admitted(self) -> list[Active]:
         return [sequence for sequence in self._active.values() if sequence.admitted]

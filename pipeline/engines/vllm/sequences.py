@@ -17,6 +17,7 @@ class Active:
         prompt_tokens: of the prompt alone; 0 until it is tokenized.
         produced: tokens generated here; those of the attempts before are in `request.continued`.
         cached_tokens: prompt tokens whose KV the engine had already.
+        read_tokens: prompt tokens that were computed in steps so far, as far as can be told.
         gpu_ns: its share of the engine's busy time.
         admitted: vLLM has it.
     """
@@ -26,6 +27,7 @@ class Active:
     prompt_tokens: int = 0
     produced: int = 0
     cached_tokens: int = 0
+    read_tokens: int = 0
     gpu_ns: int = 0
     admitted: bool = False
     finished: bool = False

@@ -1,12 +1,14 @@
 """The engine's time and work, step by step: pure arithmetic on nanoseconds that are passed in.
 
 Busy time is the time between the outputs of two steps, or from the first request of an idle engine to its first output.
-It is split equally over the sequences that ran in the step, to the nanosecond: the shares of all sequences add up to
-the engine's busy time.
+It is split over the sequences that ran in the step by what each of them cost (`pipeline.engines.attribution`), with the
+costs that were learnt from this engine's steps once there are some: the shares add up to the engine's busy time.
 """
 
 from collections.abc import Iterable, Sequence
 
+from pipeline.engines.attribution import TYPICAL, shares
+from pipeline.engines.fitting import StepFit
 from pipeline.engines.protocol import StepCounts
 from pipeline.engines.vllm.sequences import Active
 
@@ -21,29 +23,49 @@ class BusyClock:
     def __init__(self, gpus: int) -> None:
         self._gpus = gpus
         self._since_ns: int | None = None
+        self._fit = StepFit()
 
     def begin(self, now_ns: int) -> None:
         """The engine has work; ignored while it is busy."""
         if self._since_ns is None:
             self._since_ns = now_ns
 
-    def charge(self, now_ns: int, sharers: Sequence[Active]) -> int:
+    def charge(self, now_ns: int, sharers: Sequence[Active], *, prefill_tokens: int = 0) -> int:
         """Split the time since the last charge over `sharers`, who are added to; returns it in nanoseconds.
 
-        Without sharers nothing is charged and the time is the next ones'.
+        `prefill_tokens` of their prompts were computed meanwhile. Without sharers nothing is charged and the time is
+        the next ones'.
         """
         if self._since_ns is None or not sharers:
             return 0
         elapsed_ns = max(0, now_ns - self._since_ns)
-        share, remainder = divmod(elapsed_ns * self._gpus, len(sharers))
-        for index, sequence in enumerate(sharers):
-            sequence.gpu_ns += share + (index < remainder)
+        read = prompts_read(sharers, prefill_tokens)
+        held = [sequence.kv_tokens for sequence in sharers]
+        parts = shares(elapsed_ns * self._gpus, read, held, self._fit.model or TYPICAL)
+        for sequence, part in zip(sharers, parts, strict=True):
+            sequence.gpu_ns += part
+        self._fit.add(elapsed_ns, prefill_tokens=prefill_tokens, sequences=len(sharers), kv_tokens=sum(held))
         self._since_ns += elapsed_ns
         return elapsed_ns
 
     def rest(self) -> None:
         """The engine has no work."""
         self._since_ns = None
+
+
+def prompts_read(sharers: Sequence[Active], prefill_tokens: int) -> list[int]:
+    """Of each sequence, the prompt tokens that a step computed, where only their sum is known; remembers them.
+
+    Prompts are read in order, each as far as the sum goes. One that has its first token was read to its end.
+    """
+    found = []
+    for sequence in sharers:
+        unread = max(sequence.prefill_tokens - sequence.cached_tokens - sequence.read_tokens, 0)
+        read = min(unread, prefill_tokens)
+        prefill_tokens -= read
+        sequence.read_tokens += unread if sequence.produced else read
+        found.append(read)
+    return found
 
 
 def sharers(advanced: Sequence[Active], others: Iterable[Active], still_running: int) -> list[Active]:
@@ -68,6 +90,7 @@ class StepTotals:
     def __init__(self) -> None:
         self._counts = StepCounts()
         self._busy_ns = 0
+        self._charged_ns = 0
 
     def add(
         self,
@@ -81,7 +104,7 @@ class StepTotals:
     ) -> None:
         """Count one step."""
         counts = self._counts
-        self._busy_ns += busy_ns
+        self.add_busy(busy_ns)
         self._counts = StepCounts(
             steps=counts.steps + 1,
             prefill_tokens=counts.prefill_tokens + prefill_tokens,
@@ -94,10 +117,12 @@ class StepTotals:
     def add_busy(self, busy_ns: int) -> None:
         """Count busy time that ended in no step: that of a sequence that was aborted."""
         self._busy_ns += busy_ns
+        self._charged_ns += busy_ns
 
     def take(self) -> StepCounts:
         """The sums, which begin anew. The part of a microsecond that is left over is carried on."""
         busy_us, self._busy_ns = divmod(self._busy_ns, 1000)
+        charged_ns, self._charged_ns = self._charged_ns, 0
         taken = self._counts
         self._counts = StepCounts(kv_usage_ratio=taken.kv_usage_ratio)
         return StepCounts(
@@ -108,4 +133,5 @@ class StepTotals:
             running_max=taken.running_max,
             waiting_max=taken.waiting_max,
             kv_usage_ratio=taken.kv_usage_ratio,
+            busy_ns=charged_ns,
         )

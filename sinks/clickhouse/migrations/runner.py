@@ -1,8 +1,8 @@
 """Numbered SQL files to a schema: what is there, what is to do, doing it.
 
 A file is `NNNN_name.sql`; its statements end with `;` at the end of a line and are written so that running them again
-changes nothing, because DDL knows no transactions: a file that was interrupted is run again as a whole. `{database}`
-stands for the database. Which files ran, and their checksums, are in the table `schema_versions`.
+changes nothing, because DDL knows no transactions: a file that was interrupted is run again as a whole. Which files
+ran, and their checksums, are in the table `schema_versions`.
 """
 
 import hashlib
@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 
+from sinks.clickhouse.migrations.templating import on_cluster, statements
 from sinks.clickhouse.store import Store, quoted
 from topics.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql\Z")
-_END = re.compile(r";[ \t]*(?:\n|\Z)")
-_COMMENT = re.compile(r"^--.*\n?", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +35,14 @@ class Migration:
         """SHA-256 in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def statements(self, database: str) -> list[str]:
-        """Its statements, in order, for a database."""
-        text = _COMMENT.sub("", self.text).replace("{database}", quoted(database))
-        return [statement.strip() for statement in _END.split(text) if statement.strip()]
+    @property
+    def about(self) -> str:
+        """What it is for: the first line of its text."""
+        return self.text.partition("\n")[0].removeprefix("--").strip()
+
+    def statements(self, database: str, cluster: str = "") -> list[str]:
+        """Its statements, in order, for a database; `cluster` names the servers that replicate it, if any do."""
+        return statements(self.text, database, cluster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,16 @@ class Applied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """A migration and when it was applied, None where it was not."""
+    """A migration and when it was applied, None where it was not; `is_changed` where it was another text then."""
 
     migration: Migration
     applied_at: datetime | None
+    is_changed: bool = False
+
+    @property
+    def state(self) -> str:
+        """pending, applied or changed."""
+        return "pending" if self.applied_at is None else "changed" if self.is_changed else "applied"
 
 
 def load_migrations() -> list[Migration]:
@@ -104,10 +113,10 @@ async def plan(store: Store, database: str) -> list[Migration]:
     return pending(load_migrations(), await _applied(store, database))
 
 
-async def apply(store: Store, database: str) -> list[Migration]:
+async def apply(store: Store, database: str, cluster: str = "") -> list[Migration]:
     """Bring the database to the schema of this release, making it where it is missing. Returns what was run.
 
-    Two at once do no harm: every statement may run twice.
+    Two at once do no harm: every statement may run twice. With a `cluster`, every statement runs on all its servers.
 
     Raises:
         SettingsError: an applied file was changed.
@@ -115,14 +124,16 @@ async def apply(store: Store, database: str) -> list[Migration]:
         StoreAway: the store cannot be reached; what was done stays done.
     """
     name = quoted(database)
-    await store.execute(f"CREATE DATABASE IF NOT EXISTS {name}")
-    await store.execute(
+    everywhere = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
+    await store.execute(f"CREATE DATABASE IF NOT EXISTS {name}{everywhere}")
+    versions = (
         f"CREATE TABLE IF NOT EXISTS {name}.schema_versions (version UInt32, name String, checksum String, "
         "applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
     )
+    await store.execute(on_cluster(versions, cluster))
     todo = await plan(store, database)
     for migration in todo:
-        for statement in migration.statements(database):
+        for statement in migration.statements(database, cluster):
             await store.execute(statement)
         await store.execute(
             f"INSERT INTO {name}.schema_versions (version, name, checksum) "
@@ -139,10 +150,13 @@ async def status(store: Store, database: str) -> list[Status]:
         StoreAway: the store cannot be reached.
     """
     applied = await _applied(store, database)
-    return [
-        Status(migration=m, applied_at=applied[m.version].applied_at if m.version in applied else None)
-        for m in load_migrations()
-    ]
+    return [_status_of(migration, applied.get(migration.version)) for migration in load_migrations()]
+
+
+def _status_of(migration: Migration, there: Applied | None) -> Status:
+    if there is None:
+        return Status(migration=migration, applied_at=None)
+    return Status(migration=migration, applied_at=there.applied_at, is_changed=there.checksum != migration.checksum)
 
 
 async def _applied(store: Store, database: str) -> dict[int, Applied]:

@@ -5,10 +5,10 @@ SELECT
     latency_class,
     s.2 AS station,
     count() AS requests,
-    round(quantileTDigest(0.5)(s.4) / 1000, 1) AS step_p50_ms,
-    round(quantileTDigest(0.95)(s.4) / 1000, 1) AS step_p95_ms,
-    round(quantileTDigest(0.5)(s.3) / 1000, 1) AS at_p50_ms,
-    round(quantileTDigest(0.95)(s.3) / 1000, 1) AS at_p95_ms
+    round(quantilesTDigest(0.5, 0.95)(s.4)[1] / 1000, 1) AS step_p50_ms,
+    round(quantilesTDigest(0.5, 0.95)(s.4)[2] / 1000, 1) AS step_p95_ms,
+    round(quantilesTDigest(0.5, 0.95)(s.3)[1] / 1000, 1) AS at_p50_ms,
+    round(quantilesTDigest(0.5, 0.95)(s.3)[2] / 1000, 1) AS at_p95_ms
 FROM requests_final
 ARRAY JOIN [
     (1, 'admitted', admitted_us, toInt64(admitted_us)),

@@ -1,18 +1,34 @@
 -- title: What is recorded
--- Rows of each table, the newest of them, and messages of the trace topic that appear twice (always 0).
+-- Rows of each table, the newest of them, and rows of messages of the trace topic that appear twice (always 0).
 SELECT
     name AS table,
-    sum(rows) AS rows,
-    max(newest) AS newest,
-    sum(doubled) AS doubled
+    sum(n) AS rows,
+    max(at) AS newest,
+    sum(greatest(toInt64(n) - toInt64(last) - 1, 0)) AS doubled
 FROM (
-    SELECT 'events' AS name, count() AS rows, max(log_ts) AS newest, rows - uniqExact(kp, ko, ki) AS doubled FROM events
+    SELECT 'events' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM events
+    GROUP BY kp, ko
     UNION ALL
-    SELECT 'requests', count(), max(log_ts), count() - uniqExact(kp, ko, ki) FROM requests
+    SELECT 'requests' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM requests
+    GROUP BY kp, ko
     UNION ALL
-    SELECT 'batches', count(), max(log_ts), count() - uniqExact(kp, ko, ki) FROM batches
+    SELECT 'batches' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM batches
+    GROUP BY kp, ko
     UNION ALL
-    SELECT 'engine_steps', count(), max(log_ts), count() - uniqExact(kp, ko, ki) FROM engine_steps
+    SELECT 'engine_steps' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM engine_steps
+    GROUP BY kp, ko
+    UNION ALL
+    SELECT 'gpu_samples' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM gpu_samples
+    GROUP BY kp, ko
+    UNION ALL
+    SELECT 'feedback' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM feedback
+    GROUP BY kp, ko
+    UNION ALL
+    SELECT 'scaling_decisions' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM scaling_decisions
+    GROUP BY kp, ko
+    UNION ALL
+    SELECT 'rollout_decisions' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM rollout_decisions
+    GROUP BY kp, ko
 )
 GROUP BY name
 ORDER BY name

@@ -9,6 +9,7 @@ from tests.integration.cli.conftest import Cluster
 from tests.unit.cli.builders import a_heartbeat
 from topics import names
 from topics.codec import encode
+from topics.fleet import LaneFigures, LaneReport
 
 pytestmark = pytest.mark.integration
 
@@ -40,6 +41,17 @@ async def _beat(cluster: Cluster, *workers: str, state: str = "ready") -> None:
                 at_ms=int(time.time() * 1000),
             )
             await producer.send_and_wait(names.workers_topic(cluster.model), encode(beat), key=worker.encode())
+    finally:
+        await producer.stop()
+
+
+async def _tell(cluster: Cluster, *values: bytes) -> None:
+    """Records among the heartbeats."""
+    producer = kafka.producer(cluster.settings.kafka, client_id="test")
+    await producer.start()
+    try:
+        for value in values:
+            await producer.send_and_wait(names.workers_topic(cluster.model), value, key=b"k")
     finally:
         await producer.stop()
 
@@ -83,6 +95,28 @@ async def test_status_of_a_lane_that_nobody_processes_counts_everything_as_lag(
 
     lanes = msgspec.json.decode(capsys.readouterr().out)["lanes"]
     assert [lane["lag"] for lane in lanes if lane["latency_class"] == "bulk"] == [3]
+
+
+async def test_status_tells_what_processors_tell_and_skips_what_it_does_not_know(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await cluster.with_topics()
+    lanes = [LaneFigures(latency_class="bulk", queued=7, slack_ms=1500, batch_size=3, size_limit=8, saturation=0.25)]
+    report = LaneReport(processor="p1", model=cluster.model, shard=0, at_ms=1, lanes=lanes)
+    await _tell(cluster, encode(report), b'{"type":"weather","sun":true}')
+    await _beat(cluster, "w1")
+
+    assert await cluster.millrace("status", "--json") == 0
+
+    status = msgspec.json.decode(capsys.readouterr().out)
+    outlooks = {lane["latency_class"]: lane["outlook"] for lane in status["lanes"]}
+    assert (outlooks["bulk"]["queued"], outlooks["bulk"]["slack_ms"], outlooks["bulk"]["processors"]) == (
+        7,
+        1500,
+        ["p1"],
+    )
+    assert outlooks["realtime"] is None
+    assert [worker["worker"] for worker in status["workers"]] == ["w1"]
 
 
 async def test_status_before_the_topics_are_made_says_so(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,35 +1,19 @@
 """The consumer that `topics/README.md` shows agrees with the client library, attempt by attempt."""
 
 import asyncio
-import re
-from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-import topics
 from pipeline.client import Client
+from tests.integration.client.documented import python_answers
 from tests.integration.client.responder import Asked, Responder
 from topics.errors import PipelineError
 from topics.responses import ErrorBody, Failed, Progress, Rejected, Response
 
 pytestmark = pytest.mark.integration
 
-Answers = Callable[[str, str, int], Iterator[tuple[str, str, dict[str, Any]]]]
 ERROR = ErrorBody(message="no", type="EngineError", param=None, code="engine_error", retryable=True)
-
-
-def _documented() -> Answers:
-    """`answers` as the README has it."""
-    readme = (Path(topics.__file__).parent / "README.md").read_text()
-    block = re.search(r"## A plain consumer\n.*?```python\n(.*?)```", readme, re.DOTALL)
-    assert block is not None, "topics/README.md shows no plain consumer"
-    scope: dict[str, Any] = {}
-    exec(compile(block[1], "topics/README.md", "exec"), scope)
-    answers: Answers = scope["answers"]
-    return answers
 
 
 def _undisturbed(asked: Asked) -> list[Response]:
@@ -109,7 +93,7 @@ async def test_the_documented_consumer_agrees_with_the_client(client: Client, re
     responder.answer_with(lambda asked: SCRIPTS[asked.id](asked))
     read = await asyncio.gather(*(_by_the_client(client, responder.lane.model, name) for name in SCRIPTS))
 
-    answers = _documented()(responder.settings.brokers, client.reply.topic, client.reply.partition)
+    answers = python_answers()(responder.settings.brokers, client.reply.topic, client.reply.partition)
     plain = await asyncio.wait_for(asyncio.to_thread(lambda: list(islice(answers, len(SCRIPTS)))), 60)
 
     assert dict(zip(SCRIPTS, read, strict=True)) == SAID

@@ -67,6 +67,10 @@ class Driver:
         assert self._engine is not None
         self._say("steps", steps=self._engine.take_steps())
 
+    async def timings(self) -> None:
+        assert self._engine is not None
+        self._say("timings", timings=self._engine.take_timings())
+
     async def stop(self) -> None:
         assert self._engine is not None
         await self._engine.stop()

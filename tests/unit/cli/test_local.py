@@ -1,4 +1,5 @@
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from infra.devstack.processes import ChildError
 from pipeline.cli.main import main
+from pipeline.cli.status import metrics_of
 from pipeline.cli.up import DEMO_CONFIGS, config_of, serve
 from pipeline.local import state
 from topics.errors import PipelineError, SettingsError
@@ -170,3 +172,14 @@ def test_down_is_done_where_nothing_runs(home: Path, capsys: pytest.CaptureFixtu
 def test_a_clusters_name_is_a_name(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["down", "--name", "../x"]) == 2
     assert "is no name" in capsys.readouterr().err
+
+
+def test_status_finds_the_metrics_of_the_cluster_that_the_settings_belong_to(tmp_path: Path) -> None:
+    config, metrics = tmp_path / "millrace.toml", {"recorder": "http://127.0.0.1:9/metrics"}
+    running = state.ClusterState(
+        pid=os.getpid(), config=str(config), kafka="k:1", clickhouse="http://c:2", logs="/l", metrics=metrics
+    )
+    state.write(tmp_path, running)
+
+    assert metrics_of(None, {"MILLRACE_CONFIG": str(config)}) == metrics_of(config, {}) == metrics
+    assert metrics_of(tmp_path / "other.toml", {}) == metrics_of(None, {}) == {}

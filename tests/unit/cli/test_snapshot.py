@@ -5,6 +5,7 @@ from aiokafka import TopicPartition
 
 from pipeline.cli.snapshot import Fleet, Offsets, lane_status, serving
 from tests.unit.cli.builders import a_heartbeat
+from topics.fleet import LaneFigures, LaneReport
 from topics.names import Lane
 
 LANE = Lane("tiny", "bulk")
@@ -70,3 +71,44 @@ def test_a_workers_clock_is_compared_with_the_brokers() -> None:
     fleet.feed(a_heartbeat(at_ms=1_000_250), at_ms=1_000_000)
 
     assert fleet.workers(now_ms=1_000_000)[0].clock_ahead_ms == 250
+
+
+def a_report(shard: int = 0, processor: str = "p1", **figures: Any) -> LaneReport:
+    lane = LaneFigures(latency_class="bulk", **figures)
+    return LaneReport(processor=processor, model="tiny", shard=shard, at_ms=1000, lanes=[lane])
+
+
+def test_what_the_shards_of_a_lane_tell_is_put_together() -> None:
+    fleet = Fleet()
+    fleet.feed(a_report(queued=3, slack_ms=200, batch_size=8, size_limit=16, saturation=0.5), at_ms=1000)
+    fleet.feed(
+        a_report(1, "p2", queued=4, slack_ms=-50, batch_size=9, size_limit=16, saturation=0.9, is_paused=True),
+        at_ms=1100,
+    )
+
+    outlook = fleet.outlook(LANE, now_ms=1200)
+
+    assert outlook is not None
+    assert (outlook.processors, outlook.queued, outlook.slack_ms) == (("p1", "p2"), 7, -50)
+    assert (outlook.batch_size, outlook.saturation, outlook.is_paused) == (9, 0.9, True)
+
+
+def test_the_newest_report_of_a_shard_counts() -> None:
+    fleet = Fleet()
+    fleet.feed(a_report(queued=3), at_ms=1000)
+    fleet.feed(a_report(processor="p2"), at_ms=1100)
+
+    outlook = fleet.outlook(LANE, now_ms=1200)
+
+    assert outlook is not None
+    assert (outlook.processors, outlook.queued, outlook.slack_ms) == (("p2",), 0, None)
+
+
+@pytest.mark.parametrize(
+    ("lane", "now_ms"), [(LANE, 4001), (Lane("tiny", "realtime"), 1000), (Lane("x", "bulk"), 1000)]
+)
+def test_a_lane_of_which_nobody_has_told_lately_has_no_outlook(lane: Lane, now_ms: int) -> None:
+    fleet = Fleet()
+    fleet.feed(a_report(), at_ms=1000)
+
+    assert fleet.outlook(lane, now_ms=now_ms) is None

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.account import Answer
-from pipeline.cli.snapshot import ClickHouseStatus, Fleet, LaneStatus, Snapshot
+from pipeline.cli.snapshot import ClickHouseStatus, Fleet, LaneOutlook, LaneStatus, Snapshot
 from pipeline.cli.views.cluster import cluster_view
 from pipeline.cli.views.sql import answer_table, answer_view, cell, queries_table
-from pipeline.cli.views.status import clickhouse_line, ranges, status_view
+from pipeline.cli.views.status import clickhouse_line, lanes_table, ranges, status_view
 from pipeline.cli.views.table import duration
 from pipeline.cli.views.topics import catalogue_table, findings_table, made_table
 from pipeline.local.state import ClusterState
@@ -26,8 +26,21 @@ def a_snapshot(**fields: Any) -> Snapshot:
     fleet = Fleet()
     fleet.feed(a_heartbeat("quick"), at_ms=9_900)
     fleet.feed(a_heartbeat("silent"), at_ms=5_000)
+    outlook = LaneOutlook(
+        processors=("p1",),
+        queued=35,
+        slack_ms=310,
+        batch_size=12,
+        size_limit=16,
+        saturation=0.5,
+        model_error_ratio=0.043,
+        is_paused=False,
+        is_deferring=True,
+    )
     lanes = (
-        LaneStatus(model="tiny", latency_class="interactive", arrived=1200, arrivals_per_s=4.25, lag=0),
+        LaneStatus(
+            model="tiny", latency_class="interactive", arrived=1200, arrivals_per_s=4.25, lag=37, outlook=outlook
+        ),
         LaneStatus(model="tiny", latency_class="bulk", arrived=50_000, arrivals_per_s=0, lag=12_345),
     )
     defaults: dict[str, Any] = {"lanes": lanes, "workers": fleet.workers(now_ms=10_000), "clickhouse": ACCOUNT}
@@ -38,11 +51,31 @@ def test_status_shows_lanes_workers_and_what_stands_behind() -> None:
     said = rendered(status_view(a_snapshot()))
 
     rows = [line.split() for line in said.splitlines()]
-    assert ["tiny", "interactive", "4.2", "0", "1,200"] in rows
-    assert ["bulk", "0.0", "12,345", "50,000"] in rows
-    assert ["quick", "tiny@v1", "simulated", "ready", "0-1", "3", "1", "13/16", "75%", "100", "ms"] in rows
-    assert ["silent", "tiny@v1", "simulated", "stale", "0-1", "3", "1", "13/16", "75%", "5.0", "s"] in rows
+    lane = ["tiny", "interactive", "4.2", "37", "35", "310", "ms", "12/16", "━━━───", "50%", "4.3%", "filling"]
+    assert lane in rows
+    assert ["bulk", "0.0", "12,345", "-", "-", "-", "-", "-", "no", "processor"] in rows
+    assert ["quick", "tiny@v1", "ready", "3", "1", "13/16", "75%", "0-1", "100", "ms"] in rows
+    assert ["silent", "tiny@v1", "stale", "3", "1", "13/16", "75%", "0-1", "5.0", "s"] in rows
     assert "✓ ClickHouse  http://c:8123  26.5  recorder has caught up" in said
+
+
+def test_a_lane_that_is_late_paused_and_overloaded_says_so() -> None:
+    outlook = LaneOutlook(
+        processors=("p1",),
+        queued=2000,
+        slack_ms=-4210,
+        batch_size=40,
+        size_limit=32,
+        saturation=1.37,
+        model_error_ratio=0.0,
+        is_paused=True,
+        is_deferring=True,
+    )
+    lane = LaneStatus(model="m", latency_class="bulk", arrived=1, arrivals_per_s=0, lag=9000, outlook=outlook)
+
+    said = rendered(lanes_table([lane])).splitlines()[-1].split()
+
+    assert said[3:] == ["9,000", "2,000", "-4.2", "s", "40/32", "━━━━━━", "137%", "-", "paused"]
 
 
 def test_status_of_an_empty_cluster_says_so() -> None:
@@ -160,6 +193,14 @@ def test_every_named_query_is_listed_with_its_parameters() -> None:
 
     assert [name for name in load_queries() if name not in said] == []
     assert "--param id=…  the request's id (String, needed)" in said
+
+
+def test_a_cluster_says_where_its_metrics_are() -> None:
+    running = ClusterState(
+        pid=1, config="/m", kafka="k:1", clickhouse="http://c:2", logs="/l", metrics={"recorder": "http://h:9/metrics"}
+    )
+
+    assert "http://h:9/metrics  recorder" in rendered(cluster_view("default", running))
 
 
 def test_a_cluster_says_where_it_is_and_how_to_go_on() -> None:

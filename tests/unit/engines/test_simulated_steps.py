@@ -1,9 +1,10 @@
 from pipeline.engines.protocol import EngineRequest, Output
 from pipeline.engines.simulated import SimulatedSteps
-from pipeline.engines.simulated.steps import Step
+from pipeline.engines.simulated.model import Step
 from pipeline.settings import SimulatedDeployment
 from tests.unit.worker.builders import a_body
 from topics.bodies import CHAT, decode_body
+from topics.fleet import MAX_SAMPLES
 
 
 def an_engine(**settings: object) -> SimulatedSteps:
@@ -164,3 +165,41 @@ def test_a_told_crash_comes_within_twice_the_number() -> None:
         engine.submit(a_request(str(index)))
     assert engine.has_crashed()
     assert not engine.has_work
+
+
+def test_each_step_is_timed_with_what_it_held() -> None:
+    engine = an_engine(max_sequences=1)
+    engine.take_timings()
+    engine.submit(a_request(prompt_tokens=4, max_tokens=2))
+    run(engine)
+    prompt, last = engine.take_timings().steps
+    assert (prompt.duration_us, prompt.decoding, prompt.kv_tokens, prompt.prefill_tokens) == (16, 1, 4, 4)
+    assert (last.duration_us, last.decoding, last.kv_tokens, last.prefill_tokens) == (12, 1, 5, 0)
+
+
+def test_only_the_newest_steps_are_told() -> None:
+    engine = an_engine(max_sequences=1)
+    engine.take_timings()
+    engine.submit(a_request(max_tokens=30))
+    run(engine)
+    held = [sample.kv_tokens for sample in engine.take_timings().steps]
+    assert held == list(range(33 - MAX_SAMPLES + 1, 34))
+    assert engine.take_timings().steps == ()
+
+
+def test_the_warm_up_tells_what_steps_of_four_sizes_and_prompts_cost() -> None:
+    steps = an_engine(max_sequences=32).take_timings().steps
+    assert {sample.decoding for sample in steps} == {1, 4, 16, 32}
+    assert {sample.prefill_tokens for sample in steps} == {0, 128, 1024}
+    assert all(sample.duration_us == 10 + 2 * sample.decoding + sample.prefill_tokens for sample in steps)
+
+
+def test_noise_varies_the_time_of_a_step_and_not_what_fails() -> None:
+    quiet, noisy = an_engine(fail_ratio=0.5), an_engine(fail_ratio=0.5, noise_sigma=0.3)
+    failed = []
+    for engine in (quiet, noisy):
+        for index in range(20):
+            engine.submit(a_request(f"k{index}", max_tokens=1))
+        failed.append([output.key for step in run(engine) for output in step.outputs if output.error is not None])
+    assert failed[0] == failed[1]
+    assert quiet.take_steps().busy_us != noisy.take_steps().busy_us

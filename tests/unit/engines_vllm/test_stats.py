@@ -1,4 +1,4 @@
-from pipeline.engines.vllm.stats import BusyClock, StepTotals, sharers
+from pipeline.engines.vllm.stats import BusyClock, StepTotals, prompts_read, sharers
 from tests.unit.engines_vllm.builders import a_sequence
 
 
@@ -75,3 +75,27 @@ def test_step_counts_begin_anew_and_carry_the_rest_of_a_microsecond() -> None:
     assert (first.steps, first.busy_us, first.prefill_tokens, first.decode_tokens) == (2, 3, 14, 4)
     assert (first.running_max, first.waiting_max, first.kv_usage_ratio) == (5, 1, 0.5)
     assert (second.steps, second.busy_us, second.running_max, second.kv_usage_ratio) == (0, 1, 0, 0.5)
+
+
+def test_a_prompt_that_is_read_in_pieces_pays_for_each_piece() -> None:
+    reading, decoding = a_sequence("reading", prompt_tokens=1000), a_sequence("decoding", prompt_tokens=10, produced=5)
+    decoding.read_tokens = 10
+
+    first = prompts_read([decoding, reading], 600)
+    reading.produced = 1
+    second = prompts_read([reading, decoding], 400)
+    third = prompts_read([reading, decoding], 0)
+
+    assert (first, second, third) == ([0, 600], [400, 0], [0, 0])
+
+
+def test_who_reads_a_prompt_pays_more_than_who_decodes() -> None:
+    clock = BusyClock(gpus=1)
+    reading, decoding = a_sequence("reading", prompt_tokens=1000), a_sequence("decoding", prompt_tokens=10, produced=5)
+    decoding.read_tokens = 10
+    clock.begin(0)
+
+    clock.charge(20_000_000, [decoding, reading], prefill_tokens=1000)
+
+    assert decoding.gpu_ns + reading.gpu_ns == 20_000_000
+    assert reading.gpu_ns > 2 * decoding.gpu_ns

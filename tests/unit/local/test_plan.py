@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+import msgspec
+
 from pipeline.local.plan import ProcessPlan, Size, plan
-from pipeline.settings import ModelSettings, Settings, SimulatedDeployment, VllmDeployment
+from pipeline.settings import ModelSettings, OtelSettings, Settings, SimulatedDeployment, VllmDeployment
 
 SETTINGS = Settings(
     models={"tiny": ModelSettings(stable="tiny@v1"), "chat": ModelSettings(stable="chat@v2")},
@@ -72,3 +74,11 @@ def test_a_worker_is_told_its_deployment_and_its_name() -> None:
 
 def test_a_processor_is_told_its_model() -> None:
     assert named("processor-tiny", a_plan()).command[-3:] == ("processor", "--model", "tiny")
+
+
+def test_spans_are_exported_where_a_receiver_is_configured() -> None:
+    settings = msgspec.structs.replace(SETTINGS, otel=OtelSettings(endpoint="http://collector:4318"))
+    plans = plan(settings, size=Size(), config=Path("/c.toml"), flags=(), engine_python=ENGINE)
+
+    assert (plans[-1].name, plans[-1].command[-1], plans[-1].has_metrics) == ("otel", "otel", False)
+    assert all(process.has_metrics for process in plans[:-1])

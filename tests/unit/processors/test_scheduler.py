@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from processors.effects import Answer, Dispatch, Forward, PauseLane, ResumeLane, Trace
-from processors.policy import ClassPolicy
+from processors.policy import ClassPolicy, Identity
+from processors.scheduler import Scheduler
 from tests.unit.processors.builders import (
     DEPLOYMENT,
+    REPLIES,
     SENDER,
     T0_MS,
     T0_S,
@@ -17,6 +19,7 @@ from tests.unit.processors.builders import (
     a_finished,
     a_handback,
     a_heartbeat,
+    a_policy,
     a_request,
     a_scheduler,
     admit,
@@ -186,9 +189,12 @@ def test_a_request_with_several_choices_takes_several_sequences() -> None:
 
 
 def test_shards_share_the_credit_of_a_worker() -> None:
-    scheduler = a_scheduler(shards=2)
-    admit(scheduler, *range(10))
-    assert len(dispatches(beat(scheduler, free=5))) == 3
+    given = []
+    for shard in (0, 1):
+        scheduler = Scheduler(a_policy(shards=2), Identity(process="p", sender=SENDER, shard=shard), replies=REPLIES)
+        admit(scheduler, *range(10))
+        given.append(len(dispatches(beat(scheduler, free=5))))
+    assert sorted(given) == [2, 3]
 
 
 def test_numbers_count_up_per_slot() -> None:

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from pipeline.runtime import tracing
-from pipeline.runtime.tracing import TraceShipper
+from pipeline.runtime.tracing import TraceShipper, Untraced
 from topics.errors import TransportError
-from topics.trace import EventRow
+from topics.trace import EventRow, Row
 
 
 class Faulty:
@@ -41,3 +41,42 @@ async def test_a_shipper_that_is_stopped_has_not_failed() -> None:
     await shipper.start()
     await shipper.stop()
     assert not shipper.failed.done()
+
+
+class Taking:
+    """A producer whose broker takes everything."""
+
+    async def send(self, *_: object, **__: object) -> "asyncio.Future[None]":
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        taken.set_result(None)
+        return taken
+
+
+async def test_rows_are_told_when_the_broker_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "INTERVAL_S", 0)
+    told: list[Row] = []
+    shipper = TraceShipper(Taking(), process="p", on_delivered=told.extend)
+    await shipper.start()
+    mark = shipper.add(a_row())
+    assert told == []
+    await asyncio.wait_for(shipper.wait_delivered(mark), 10)
+    await shipper.stop()
+    assert told == [a_row()]
+
+
+async def test_rows_that_the_broker_did_not_take_are_not_told() -> None:
+    told: list[Row] = []
+    shipper = TraceShipper(Faulty(), process="p", on_delivered=told.extend)
+    shipper.add(a_row())
+    await shipper.stop()
+    assert (told, shipper.failed.done()) == ([], True)
+
+
+async def test_an_untraced_process_waits_for_no_row() -> None:
+    shipper = Untraced(Faulty(), process="p")
+    await shipper.start()
+    mark = shipper.add(a_row())
+    await asyncio.wait_for(shipper.wait_delivered(mark), 10)
+    await asyncio.wait_for(shipper.wait_room(), 10)
+    await shipper.stop()
+    assert (mark, shipper.delivered, shipper.failed.done()) == (1, 1, False)

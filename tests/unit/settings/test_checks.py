@@ -10,6 +10,7 @@ from pipeline.settings import (
     Deployment,
     KafkaSettings,
     ModelSettings,
+    OtelSettings,
     Settings,
     SimulatedDeployment,
     TopicSettings,
@@ -51,6 +52,8 @@ WRONG = {
     "SASL_SSL needs kafka.username and kafka.password": Settings(
         kafka=KafkaSettings(security_protocol="SASL_SSL", username="me")
     ),
+    "otel.endpoint 'collector:4318' is no http": Settings(otel=OtelSettings(endpoint="collector:4318")),
+    "otel.endpoint 'ftp://me:***@c' is no http": Settings(otel=OtelSettings(endpoint="ftp://me:hush@c")),
     "'http://' is neither 'embedded' nor an http": Settings(clickhouse=ClickHouseSettings(url="http://")),
     "'tcp://me:***@ch:9000' is neither": Settings(clickhouse=ClickHouseSettings(url="tcp://me:hush@ch:9000")),
 }

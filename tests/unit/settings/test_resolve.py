@@ -61,6 +61,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
         environ={
             "MILLRACE_KAFKA_PASSWORD": "123",
             "MILLRACE_CLICKHOUSE": "https://ch:8443",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
             "MILLRACE_CLICKHOUSE_PASSWORD": "456",
         },
         cwd=tmp_path,
@@ -68,6 +69,7 @@ def test_every_variable_reaches_its_setting(tmp_path: Path) -> None:
     assert settings.kafka.password == "123"
     assert settings.clickhouse.http_url == "https://ch:8443"
     assert settings.clickhouse.password == "456"
+    assert settings.otel.endpoint == "http://collector:4318"
 
 
 def test_a_named_file_wins_over_the_one_of_the_environment_and_that_over_the_folders(tmp_path: Path) -> None:

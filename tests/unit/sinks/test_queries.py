@@ -58,15 +58,38 @@ def test_a_parameter_that_is_not_used_is_refused() -> None:
         parse("q", "-- title: T\n-- M.\n-- parameter: hours Float64 = 1  x\nSELECT 1")
 
 
-def test_the_shipped_queries_are_these() -> None:
-    assert list(load_queries()) == [
-        "batch_sizes",
-        "engine_batches",
-        "latency_by_class_and_station",
-        "one_request",
-        "reconcile",
-        "recording",
-        "slowest",
-        "throughput",
-        "tokens_and_engine_seconds_by_tenant",
-    ]
+ASKED_FOR = (
+    "batch_distribution",
+    "cache_savings",
+    "canary_against_stable",
+    "cost_by_tenant",
+    "cost_by_version",
+    "cost_per_million_tokens",
+    "error_budget",
+    "idle_cost",
+    "latency_by_class_and_station",
+    "latency_over_time",
+    "one_request",
+    "prediction_error",
+    "quality_by_version",
+    "queue_depth",
+    "reconcile",
+    "reconcile_gpu_time",
+    "rejected_by_reason",
+    "slo_attainment",
+    "slowest",
+    "throughput",
+    "top_tenants",
+    "wasted_cost",
+    "where_time_goes",
+)
+
+
+def test_the_questions_that_operators_finance_and_owners_have_are_shipped() -> None:
+    assert set(ASKED_FOR) <= load_queries().keys()
+
+
+@pytest.mark.parametrize("query", load_queries().values(), ids=lambda query: query.name)
+def test_every_query_says_what_it_means(query: Query) -> None:
+    assert len(query.meaning) > 20
+    assert query.text.lstrip().startswith(("SELECT", "WITH"))

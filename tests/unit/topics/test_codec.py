@@ -8,6 +8,7 @@ import pytest
 from topics import codec
 from topics.codec import MAX_REQUEST_BYTES, Malformed
 from topics.errors import BodyTooLarge, CodecError, InvalidDeadline, InvalidReply, InvalidRequest
+from topics.fleet import LaneFigures, LaneReport
 from topics.requests import MAX_DEADLINE_MS, ReplyTo, Request
 from topics.responses import Completed
 
@@ -120,6 +121,19 @@ def _of_size(size: int) -> bytes:
 def test_records_of_the_pipeline_are_right_or_no_records(decode: Any, value: bytes) -> None:
     with pytest.raises(CodecError, match="not a "):
         decode(value)
+
+
+def test_a_record_of_a_workers_topic_that_only_newer_releases_know_is_told_from_a_broken_one() -> None:
+    assert codec.decode_workers_record(b'{"type":"weather","sun":1}') is None
+    with pytest.raises(CodecError, match=r"not a record of a workers topic: .*missing"):
+        codec.decode_workers_record(b'{"type":"lanes","shard":0}')
+    with pytest.raises(CodecError, match="not a record of a workers topic"):
+        codec.decode_workers_record(b"[]")
+
+
+def test_heartbeats_and_lane_reports_are_told_apart() -> None:
+    report = LaneReport(processor="p", model="m", shard=0, at_ms=1, lanes=[LaneFigures(latency_class="bulk")])
+    assert codec.decode_workers_record(codec.encode(report)) == report
 
 
 def test_a_negative_count_is_no_record() -> None:

@@ -17,6 +17,7 @@ DECODERS: dict[str, Decode] = {
     "request": codec.decode_request,
     "cancellation": codec.decode_cancellation,
     "dispatch": codec.decode_slot_record,
+    "attached": codec.decode_slot_record,
     "owner": codec.decode_slot_record,
     "cancel": codec.decode_slot_record,
     "return": codec.decode_return,
@@ -29,6 +30,7 @@ DECODERS: dict[str, Decode] = {
     "expired": codec.decode_response,
     "cancelled": codec.decode_response,
     "heartbeat": codec.decode_heartbeat,
+    "lanes": codec.decode_workers_record,
     "deployment": codec.decode_control,
     "rollout": codec.decode_control,
 }

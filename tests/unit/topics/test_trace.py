@@ -13,6 +13,8 @@ from topics.trace import (
     TABLES,
     BatchRow,
     EventRow,
+    FeedbackRow,
+    GpuRow,
     RequestRow,
     Row,
     StepRow,
@@ -61,7 +63,29 @@ STEP = StepRow(
     waiting_max=2,
     kv_usage_ratio=0.25,
 )
-ROWS: dict[str, Row] = {"events": EVENT, "requests": REQUEST, "batches": BATCH, "engine_steps": STEP}
+GPU = GpuRow(
+    ts=TS,
+    since_ts=TS - 1_000_000,
+    worker="w",
+    run="f2d1",
+    model="m",
+    deployment="m@v1",
+    gpu="H100",
+    gpus=2,
+    state="ready",
+    paid_ns=2_000_000_000,
+    busy_ns=1_900_000_001,
+    idle_ns=99_999_999,
+)
+FEEDBACK = FeedbackRow(ts=TS, request_id="order-42", signal="helpful", score=0.5, source="survey")
+ROWS: dict[str, Row] = {
+    "events": EVENT,
+    "requests": REQUEST,
+    "batches": BATCH,
+    "engine_steps": STEP,
+    "gpu_samples": GPU,
+    "feedback": FEEDBACK,
+}
 
 
 @pytest.mark.parametrize("table", sorted(TABLES))
@@ -74,7 +98,7 @@ def test_rows_come_back_as_they_were(table: str) -> None:
 def _as_read(row: Row) -> dict[str, object]:
     fields = msgspec.structs.asdict(row)
     times: dict[str, object] = {
-        name: _moment(fields[name]) for name in ("ts", "produced_ts", "formed_ts") if name in fields
+        name: _moment(fields[name]) for name in ("ts", "since_ts", "produced_ts", "formed_ts") if name in fields
     }
     return {**fields, **times}
 

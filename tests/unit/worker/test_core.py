@@ -87,6 +87,15 @@ def test_a_dispatch_is_started_and_given_to_the_engine() -> None:
     assert [submit.request.key for submit in of(effects, Submit)] == ["a1"]
 
 
+def test_heartbeats_say_whose_request_has_ended_and_what_waited_behind_it() -> None:
+    bench = Bench()
+    bench.take(a_dispatch(tenant="acme", latency_class="bulk", backlog=7))
+    bench.outputs(an_end("a1"))
+    bench.keep(bench.core.on_delivered(["a1"], NOW_US))
+    (finished,) = bench.core.take_finished()
+    assert (finished.tenant, finished.latency_class, finished.backlog) == ("acme", "bulk", 7)
+
+
 def test_it_is_acknowledged_only_when_its_terminal_record_was() -> None:
     bench = Bench()
     bench.take(a_dispatch())
@@ -263,7 +272,7 @@ def test_when_the_grace_is_over_the_rest_is_handed_back() -> None:
     bench = Bench()
     bench.take(a_dispatch())
     bench.core.on_drain()
-    assert of(bench.core.on_grace_over(), Abort) == [Abort("a1")]
+    assert of(bench.core.on_grace_over(NOW_US), Abort) == [Abort("a1")]
     ended = bench.outputs(an_end("a1", error=Cancelled("aborted")))
     assert [send.topic for send in of(ended, Send)] == [names.returns_topic("m")]
     assert [(row.final, row.outcome) for row in bench.rows()] == [(0, "returned")]

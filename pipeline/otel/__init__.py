@@ -1,0 +1,1 @@
+"""The process that exports the trace as spans."""

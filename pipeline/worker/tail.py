@@ -1,0 +1,157 @@
+"""Reading reply partitions for jobs that follow a primary: as any consumer, without a group, and only while there are
+such jobs. Who wants what is `pipeline.worker.watching`'s business.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from pipeline.worker.watching import Follower, Place, Watch
+from topics.codec import decode_response
+from topics.dispatches import Primary
+from topics.errors import CodecError
+from topics.responses import Response
+
+logger = logging.getLogger(__name__)
+
+POLL_MS: Final = 50
+"""How long a new follower waits at most for the present poll to end."""
+POLL_RECORDS: Final = 500
+RETRY_S: Final = 0.5
+
+Found = list[tuple[int, Response]]
+
+
+class Tail:
+    """Records of primaries, for those who follow them.
+
+    Args:
+        make_consumer: a consumer without a group, not started.
+        on_records: called on the event loop with the followers' records, each partition's in log order.
+    """
+
+    def __init__(self, make_consumer: Callable[[], AIOKafkaConsumer], on_records: Callable[[Found], None]) -> None:
+        self._make_consumer = make_consumer
+        self._on_records = on_records
+        self._watch = Watch()
+        self._wanted = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._sought: dict[Place, int] = {}
+
+    def follow(self, serial: int, primary: Primary) -> None:
+        """Deliver the records of a primary, from its beginning on."""
+        self._watch.follow(serial, primary)
+        self._wanted.set()
+
+    def unfollow(self, serial: int) -> None:
+        """Deliver nothing more for a serial number."""
+        self._watch.unfollow(serial)
+
+    async def run(self) -> None:
+        """Read while somebody follows, until cancelled."""
+        try:
+            while True:
+                await self._wanted.wait()
+                try:
+                    await self._read()
+                except KafkaError as error:
+                    logger.warning("answers to copy cannot be read: %r; trying again", error)
+                    await self._close()
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            await self._close()
+
+    async def _read(self) -> None:
+        if not len(self._watch):
+            self._wanted.clear()
+            await self._rest()
+            return
+        consumer = await self._open()
+        await self._locate(consumer)
+        self._watch.settle()
+        self._seek(consumer)
+        if not self._sought:
+            return
+        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+        if consumer._fetcher.error_future.done():
+            raise KafkaError("the client stopped fetching")
+        found: Found = []
+        for partition, records in batches.items():
+            place = Place(partition.topic, partition.partition)
+            for record in records:
+                self._sought[place] = record.offset + 1
+                followers = self._watch.read(place, record.offset, record.key)
+                if followers:
+                    found += _wanted(followers, record.value)
+        if found:
+            self._on_records(found)
+
+    async def _locate(self, consumer: AIOKafkaConsumer) -> None:
+        """Find where those who have just come begin."""
+        fresh = self._watch.fresh()
+        if not fresh:
+            return
+        earliest: dict[TopicPartition, dict[int, list[Follower]]] = {}
+        for follower in fresh:
+            by_time = earliest.setdefault(TopicPartition(*follower.place), {})
+            by_time.setdefault(follower.primary.since_ms, []).append(follower)
+        located: dict[int, int] = {}
+        for partition, by_time in earliest.items():
+            # The same position for all: those who need less are fed less, and one look-up is enough.
+            since = await consumer.offsets_for_times({partition: min(by_time)})
+            place = since[partition]
+            offset = place.offset if place is not None else (await consumer.end_offsets([partition]))[partition]
+            located |= {follower.serial: offset for followers in by_time.values() for follower in followers}
+        self._watch.locate(located)
+
+    def _seek(self, consumer: AIOKafkaConsumer) -> None:
+        """Assign the partitions that are wanted, and go to where they are."""
+        positions = self._watch.positions
+        if positions.keys() != self._sought.keys():
+            consumer.assign([TopicPartition(*place) for place in positions])
+            self._sought = {}
+        for place, offset in positions.items():
+            if self._sought.get(place) != offset:
+                consumer.seek(TopicPartition(*place), offset)
+                self._sought[place] = offset
+
+    async def _open(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = self._make_consumer()
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+    async def _rest(self) -> None:
+        """Nobody follows: fetch nothing."""
+        if self._consumer is not None and self._sought:
+            self._consumer.unsubscribe()
+            self._sought = {}
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._sought = {}
+        if consumer is not None:
+            try:
+                await consumer.stop()
+            except KafkaError as error:
+                logger.debug("left a client that had failed: %r", error)
+                await consumer._client.close()
+
+
+def _wanted(followers: list[Follower], value: bytes | None) -> Found:
+    """The record, for those whose primary it is of. Ids are reused; origins are not."""
+    try:
+        record = decode_response(value or b"")
+    except CodecError as error:
+        logger.warning("a record to copy cannot be read: %s", error.message)
+        return []
+    return [(follower.serial, record) for follower in followers if follower.primary.origin == record.origin]

@@ -1,0 +1,61 @@
+"""Which classes have requests in which slots: the tightest promise among them bounds what else a worker may get.
+
+Counted by slot, because slots move between workers with what is in them. Bounded: the oldest are forgotten first.
+"""
+
+from typing import Final, NamedTuple
+
+from processors.routing.worker import Worker
+
+LIMIT: Final = 100_000
+
+
+class _Resident(NamedTuple):
+    counts: list[int]
+    rank: int
+
+
+class Residents:
+    """Dispatched requests that are not known to have ended, by class.
+
+    Args:
+        classes: how many there are; a class is its rank in the order of priority.
+        limit: requests that are known.
+    """
+
+    def __init__(self, classes: int, *, limit: int = LIMIT) -> None:
+        self._classes = classes
+        self._limit = limit
+        self._by_origin: dict[str, _Resident] = {}
+        self._slots: dict[tuple[str, int], list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_origin)
+
+    def add(self, origin: str, *, deployment: str, slot: int, rank: int) -> None:
+        """A request of class `rank` was put into a slot; its former place counts no more."""
+        self.remove(origin)
+        counts = self._counts(deployment, slot)
+        counts[rank] += 1
+        self._by_origin[origin] = _Resident(counts, rank)
+        if len(self._by_origin) > self._limit:
+            self.remove(next(iter(self._by_origin)))
+
+    def remove(self, origin: str) -> None:
+        """A request has left its slot."""
+        resident = self._by_origin.pop(origin, None)
+        if resident is not None:
+            resident.counts[resident.rank] -= 1
+
+    def of(self, worker: Worker) -> list[int]:
+        """Requests of each class in a worker. Not to be changed."""
+        deployment = worker.heartbeat.deployment
+        if len(worker.slots) == 1:
+            return self._counts(deployment, worker.slots[0])
+        return [sum(column) for column in zip(*(self._counts(deployment, s) for s in worker.slots), strict=True)]
+
+    def _counts(self, deployment: str, slot: int) -> list[int]:
+        counts = self._slots.get((deployment, slot))
+        if counts is None:
+            counts = self._slots[(deployment, slot)] = [0] * self._classes
+        return counts

@@ -1,0 +1,1 @@
+"""Pure: answers of deterministic requests, kept for those who ask the same again."""

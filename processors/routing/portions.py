@@ -1,0 +1,172 @@
+"""How the shards of a model divide the workers' room between them: by the weights of the tenants that wait at each.
+
+A tenant whose requests all go to one shard is owed its weight of the whole, not of that shard. Every shard sees every
+heartbeat, and with each request that ends there the tenant, the shard it came from (the partition of its origin) and
+how many more of its requests waited behind it. From these all shards compute the same portions, without a word to each
+other. The most urgent class that waits anywhere decides; where nobody waits, or one shard alone exists, portions are
+equal.
+
+A portion is one of requests, while tenants are owed tokens: a weight counts per token of the tenant's requests of late.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from processors.policy import Policy
+from processors.queueing.counters import COMPLETION_WEIGHT, PROMPT_WEIGHT
+from topics.fleet import Finished
+from topics.names import split_origin
+
+WAITS_S: Final = 5.0
+"""So long after a tenant was seen to wait it is thought to; longer where requests take longer."""
+SIZE_TAU_S: Final = 60.0
+"""The size of a tenant's requests is an average that forgets with this time constant."""
+QUIET_RATIO: Final = 1 / 4
+"""A shard where nobody waits keeps this ratio of an equal portion: a newcomer finds room at once."""
+REFRESH_S: Final = 0.1
+LIMIT: Final = 10_000
+
+
+class Portion(Struct, frozen=True):
+    """Part of the whole: from `low` to `high`, within 0 and 1. Portions of all shards lie side by side."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def ratio(self) -> float:
+        """How much it is."""
+        return self.high - self.low
+
+    def of(self, amount: int, turn: int) -> int:
+        """Its part of `amount`. In every turn the parts of all portions add up to it; over many turns each is exact."""
+        if self.ratio == 1.0:
+            return amount
+        offset = turn * _GOLDEN % 1.0
+        return math.floor(amount * self.high + offset) - math.floor(amount * self.low + offset)
+
+
+WHOLE: Final = Portion()
+_GOLDEN: Final = (math.sqrt(5) - 1) / 2
+"""Multiples of it are spread evenly over the unit interval, however many there are."""
+
+
+def equal(shard: int, shards: int) -> Portion:
+    """Where nothing is known."""
+    return Portion(shard / shards, (shard + 1) / shards)
+
+
+class _Size:
+    """Cost of a tenant's requests: decayed sums."""
+
+    __slots__ = ("at_s", "cost", "count")
+
+    def __init__(self, at_s: float) -> None:
+        self.cost = 0.0
+        self.count = 0.0
+        self.at_s = at_s
+
+    def add(self, cost: float, now_s: float) -> None:
+        """A request has ended."""
+        kept = math.exp(-max(0.0, now_s - self.at_s) / SIZE_TAU_S)
+        self.cost = self.cost * kept + cost
+        self.count = self.count * kept + 1.0
+        self.at_s = max(now_s, self.at_s)
+
+    @property
+    def mean(self) -> float:
+        """Weighted tokens of a request; at least one."""
+        return max(1.0, self.cost / self.count)
+
+
+class _Waiting(NamedTuple):
+    """A tenant's backlog at a shard, as far as known, and how long that is believed."""
+
+    until_s: float
+    backlog: int
+
+
+class Portions:
+    """Computes one shard's portion.
+
+    Args:
+        policy: weights of tenants, priorities of classes, number of shards.
+        shard: whose portion it is.
+    """
+
+    def __init__(self, policy: Policy, shard: int) -> None:
+        self._policy = policy
+        self._shard = shard
+        self._sizes: dict[str, _Size] = {}
+        self._waiting: dict[str, dict[tuple[str, int], _Waiting]] = {name: {} for name in policy.by_priority()}
+        self._portion = equal(shard, policy.shards)
+        self._refreshed_at_s = -math.inf
+
+    @property
+    def held(self) -> int:
+        """What is remembered: at most `LIMIT` for sizes, and for each class."""
+        return len(self._sizes) + sum(map(len, self._waiting.values()))
+
+    def observe(self, finished: Finished, *, now_s: float) -> None:
+        """A request of any shard has ended."""
+        waiting = self._waiting.get(finished.latency_class)
+        if self._policy.shards == 1 or waiting is None or not finished.tenant:
+            return
+        size = self._sizes.pop(finished.tenant, None) or _Size(now_s)
+        size.add(cost_of(finished), now_s)
+        self._sizes[finished.tenant] = size
+        _, shard, _ = split_origin(finished.origin)
+        key = (finished.tenant, shard % self._policy.shards)
+        waiting.pop(key, None)
+        if finished.backlog:
+            waiting[key] = _Waiting(now_s + max(WAITS_S, 2e-6 * finished.service_us), finished.backlog)
+        if len(self._sizes) > LIMIT:
+            del self._sizes[next(iter(self._sizes))]
+        if len(waiting) > LIMIT:
+            del waiting[next(iter(waiting))]
+
+    def at(self, now_s: float) -> Portion:
+        """The portion. It changes every `REFRESH_S` at most."""
+        if self._policy.shards > 1 and abs(now_s - self._refreshed_at_s) >= REFRESH_S:
+            self._refreshed_at_s = now_s
+            self._portion = self._divide(now_s)
+        return self._portion
+
+    def _divide(self, now_s: float) -> Portion:
+        shards = self._policy.shards
+        pulls = self._pulls(now_s)
+        if not pulls:
+            return equal(self._shard, shards)
+        quiet = QUIET_RATIO / shards
+        busy = (1.0 - quiet * (shards - len(pulls))) / sum(pulls.values())
+        portions = [busy * pulls[shard] if shard in pulls else quiet for shard in range(shards)]
+        low = math.fsum(portions[: self._shard])
+        return Portion(low, 1.0 if self._shard == shards - 1 else math.fsum(portions[: self._shard + 1]))
+
+    def _pulls(self, now_s: float) -> dict[int, float]:
+        """What the tenants that wait in the most urgent class pull to their shards: to each by what waits there."""
+        for waiting in self._waiting.values():
+            for key in [key for key, known in waiting.items() if known.until_s < now_s]:
+                del waiting[key]
+            if waiting:
+                return self._pulls_of(waiting)
+        return {}
+
+    def _pulls_of(self, waiting: Mapping[tuple[str, int], _Waiting]) -> dict[int, float]:
+        backlogs: dict[str, int] = {}
+        for (tenant, _), known in waiting.items():
+            backlogs[tenant] = backlogs.get(tenant, 0) + known.backlog
+        pulls: dict[int, float] = {}
+        for (tenant, shard), known in sorted(waiting.items()):
+            size = self._sizes.get(tenant)
+            pull = self._policy.tenant(tenant).weight / (size.mean if size else 1.0)
+            pulls[shard] = pulls.get(shard, 0.0) + pull * known.backlog / backlogs[tenant]
+        return pulls
+
+
+def cost_of(finished: Finished) -> float:
+    """What a request cost, in weighted tokens."""
+    return PROMPT_WEIGHT * finished.prompt_tokens + COMPLETION_WEIGHT * finished.completion_tokens

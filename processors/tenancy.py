@@ -1,0 +1,94 @@
+"""What the tenants of a shard have used, are owed and are allowed: the scheduler's one place for all of it. Pure.
+
+Queues are fair by themselves, by counters that are charged here for what is known only at the end of a request. Quotas
+are taken when a request comes and settled when it ends, in whatever way. Portions of the workers' room follow from what
+all shards were served.
+"""
+
+from msgspec import Struct
+
+from processors.admission.quotas import Denied, Quotas
+from processors.batching.controller import Why
+from processors.policy import ANY_TENANT, Identity, Policy
+from processors.queueing.counters import COMPLETION_WEIGHT, PROMPT_WEIGHT
+from processors.queueing.queues import Queues
+from processors.queueing.ticket import Ticket
+from processors.routing.placements import Place
+from processors.routing.portions import Portion, Portions, cost_of
+from topics.errors import RateLimited
+from topics.fleet import Finished
+
+
+class Limited(Struct, frozen=True):
+    """A request that is over a quota of its tenant."""
+
+    error: RateLimited
+    why: Why
+
+
+def queues_of(policy: Policy) -> Queues:
+    """Empty queues for the classes of a model, fair between its tenants."""
+    limits = {name: policy.classes[name].queue_limit for name in policy.by_priority()}
+    yielding = [name for name, rules in policy.classes.items() if rules.yields]
+    return Queues(limits, policy.tenants, yielding=yielding)
+
+
+class Tenancy:
+    """The tenants of one shard.
+
+    Args:
+        policy: their weights and limits, and the number of shards.
+        identity: which shard it is.
+        queues: where their requests wait; its counters are charged here.
+    """
+
+    def __init__(self, policy: Policy, identity: Identity, queues: Queues) -> None:
+        self._counters = queues.counters
+        self._portions = Portions(policy, identity.shard)
+        self._has_limits = any(tenant.is_limited for tenant in policy.tenants.values())
+        self._quotas = Quotas(policy.tenants, policy.tenant(ANY_TENANT), shard=identity.shard, shards=policy.shards)
+
+    def portion(self, now_s: float) -> Portion:
+        """Of the workers' room, what the tenants that wait here are owed."""
+        return self._portions.at(now_s)
+
+    def limit(self, ticket: Ticket, *, now_s: float) -> Limited | None:
+        """Charge the quotas of a request that has come for the first time, or say which one it is over."""
+        if not self._has_limits:
+            return None
+        deadline_s = ticket.deadline_at_ms / 1000
+        tokens = ticket.demand.prompt_tokens
+        denied = self._quotas.take(ticket.tenant, ticket.origin, tokens, deadline_s=deadline_s, now_s=now_s)
+        return None if denied is None else _limited(ticket.tenant, denied)
+
+    def on_ended_here(self, origin: str) -> None:
+        """A request was answered without a worker: it has used nothing."""
+        if self._has_limits:
+            self._quotas.settle(origin, used_tokens=0)
+
+    def on_finished(self, finished: Finished, *, now_s: float) -> None:
+        """A request of any shard has ended at a worker."""
+        self._portions.observe(finished, now_s=now_s)
+
+    def on_completion(self, finished: Finished, place: Place | None) -> None:
+        """Count what a request has used; of its prompt, what was not charged when it was dispatched from here.
+
+        A copy of another request's answer has cost no engine anything, and counts for quotas only.
+        """
+        if self._has_limits:
+            self._quotas.settle(finished.origin, used_tokens=finished.prompt_tokens + finished.completion_tokens)
+        if place is None:
+            counters = self._counters.get(finished.latency_class)
+            if counters is not None and finished.tenant:
+                counters.charge_elsewhere(finished.tenant, cost_of(finished))
+        elif not place.is_copy:
+            cost = COMPLETION_WEIGHT * finished.completion_tokens
+            if finished.prompt_tokens and place.prompt_tokens:
+                cost += PROMPT_WEIGHT * (finished.prompt_tokens - place.prompt_tokens)
+            self._counters[place.latency_class].charge(place.key[0], cost)
+
+
+def _limited(tenant: str, denied: Denied) -> Limited:
+    error = RateLimited(denied.message(tenant), retry_after_s=denied.retry_after_s)
+    figures = {"limit": denied.allowed, "retry_after_s": denied.retry_after_s}
+    return Limited(error, Why(f"quota_{denied.limit}", figures))

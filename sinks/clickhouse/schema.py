@@ -1,0 +1,50 @@
+"""The account's database as the settings want it: migrations, how long rows are kept, what classes are promised."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sinks.clickhouse import migrations, retention, targets
+from sinks.clickhouse.migrations import Migration
+from sinks.clickhouse.store import Store
+from sinks.clickhouse.targets import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What is wanted.
+
+    Attributes:
+        cluster: of the servers that replicate the database; empty for one server.
+        retention_days: by table; tables that are not named keep their rows as long as the migrations say.
+        targets: SLOs by model and class.
+    """
+
+    database: str
+    cluster: str = ""
+    retention_days: Mapping[str, int] = field(default_factory=dict)
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Established:
+    """What had to be done."""
+
+    migrations: list[Migration]
+    retention: list[str]
+    targets: list[Target]
+
+
+async def establish(store: Store, schema: Schema) -> Established:
+    """Bring a database to what is wanted. Doing it twice, or two at once, does no harm.
+
+    Raises:
+        SettingsError: an applied migration was changed, or a table of `retention_days` does not exist.
+        StatementRefused: the server refused a statement.
+        StoreAway: the store cannot be reached; what was done stays done.
+    """
+    retention.check_days(schema.retention_days)
+    return Established(
+        migrations=await migrations.apply(store, schema.database, schema.cluster),
+        retention=await retention.keep(store, schema.database, schema.retention_days, schema.cluster),
+        targets=await targets.promise(store, schema.database, schema.targets),
+    )

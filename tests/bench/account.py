@@ -1,0 +1,191 @@
+"""How fast the account is written and asked: `make bench-account`.
+
+Ingest: a backlog of events on the trace topic, recorded by a recorder that has one core and nothing else to do, from
+the start of its process until its position is at the end. Questions: five million events and half a million requests
+over a day; every named query over all of it, and six of a dashboard at once, from six clients, over HTTP.
+
+`python -m tests.bench.account [questions] [reports] [dashboard] [ingest]` runs parts of it, and keeps of the file what
+they do not measure.
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from infra.devstack.kafka import KafkaBroker
+from pipeline.settings import KafkaSettings
+from sinks.clickhouse.client import connect
+from sinks.clickhouse.queries import Query, load_queries
+from tests.bench.report import RESULTS, Gate, Report
+from tests.integration.sinks.recording import RecorderProcess, Sender, TraceTopics, an_event
+from topics.trace import MAX_ROWS, encode_rows
+
+EVENTS: Final = 5_000_000
+REQUESTS: Final = 500_000
+INGESTED: Final = 1_500_000
+TEMPLATES: Final = 40
+"""Different messages; the backlog repeats them, as encoding it in Python would take longer than recording it."""
+PARTS: Final = ("questions", "reports", "dashboard", "ingest")
+REPORTS: Final = ("report_", "trace_", "grafana_", "panel_")
+"""Beginnings of the names of queries that belong to a view."""
+ROUNDS: Final = 5
+DASHBOARD_ROUNDS: Final = 12
+DASHBOARD: Final = ("latency_over_time", "throughput", "queue_depth", "batch_sizes", "slo_attainment", "idle_cost")
+
+INGEST_EVENTS_PER_S: Final = 150_000.0
+QUERY_MS: Final = 500.0
+DASHBOARD_MS: Final = 1000.0
+
+
+def main(parts: list[str]) -> int:
+    report = Report("account")
+    chosen = set(parts or PARTS)
+    with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
+        if chosen - {"ingest"}:
+            with volume(Path(folder) / "volume") as url:
+                ask(url, chosen, report)
+        if "ingest" in chosen:
+            asyncio.run(ingest(Path(folder), report))
+    if parts:
+        keep_the_rest(report)
+    return report.finish()
+
+
+def ask(url: str, chosen: set[str], report: Report) -> None:
+    """The parts that ask."""
+    for query in load_queries().values():
+        if ("reports" if query.name.startswith(REPORTS) else "questions") in chosen:
+            ask_everything(url, query, report)
+    if "dashboard" in chosen:
+        ask_dashboard(url, report)
+
+
+def keep_the_rest(report: Report) -> None:
+    """What the file has of parts that were not measured now."""
+    path = RESULTS / f"{report.name}.json"
+    if not path.exists():
+        return
+    before = msgspec.json.decode(path.read_bytes())
+    measured = {gate.gate for gate in report.gates}
+    report.figures = {**before["figures"], **report.figures}
+    report.gates[:0] = [Gate(**gate) for gate in before["gates"] if gate["gate"] not in measured]
+
+
+@contextmanager
+def volume(folder: Path) -> Iterator[str]:
+    """The URL of a ClickHouse with the volume in it."""
+    command = [sys.executable, "-m", "tests.bench.account_child", str(folder), str(REQUESTS), str(EVENTS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        url = child.stdout.readline().strip()
+        if not url:
+            raise SystemExit("the database could not be filled")
+        yield url
+        child.stdin.close()
+
+
+def ask_everything(url: str, query: Query, report: Report) -> None:
+    """The median of `ROUNDS` of a named query, over all data."""
+    took = [timed(url, query, everything_of(query)) for _ in range(ROUNDS)]
+    report.at_most(f"{query.name}_ms", statistics.median(took), QUERY_MS)
+
+
+def everything_of(query: Query) -> dict[str, str]:
+    """Values that make a query look at the whole day."""
+    now_s = int(time.time())
+    whole = {"hours": "24", "id": "r3", "from": str(now_s - 86_400), "to": str(now_s), "step": "300", "limit": "20"}
+    given = {p.name: whole[p.name] for p in query.parameters if p.name in whole}
+    return query.values({name: value for name, value in given.items() if name != "limit" or _needs(query, name)})
+
+
+def _needs(query: Query, name: str) -> bool:
+    return any(p.name == name and p.default is None for p in query.parameters)
+
+
+def timed(url: str, query: Query, values: dict[str, str]) -> float:
+    """Milliseconds until all rows are here."""
+    client = connect(url, "default", "", "trace")
+    try:
+        began = time.perf_counter()
+        client.query(query.text, parameters=values)
+        return (time.perf_counter() - began) * 1000
+    finally:
+        client.close()
+
+
+def ask_dashboard(url: str, report: Report) -> None:
+    """Six queries at once, of the last hour and of the whole day."""
+    queries = load_queries()
+    for hours in ("1", "24"):
+        with ThreadPoolExecutor(len(DASHBOARD)) as clients:
+            took: list[float] = []
+            for _ in range(DASHBOARD_ROUNDS):
+                asked = [
+                    clients.submit(timed, url, queries[name], queries[name].values({"hours": hours}))
+                    for name in DASHBOARD
+                ]
+                took += [answer.result() for answer in asked]
+        report.figure(f"dashboard_{hours}h_p50_ms", statistics.median(took))
+        report.at_most(f"dashboard_{hours}h_p95_ms", statistics.quantiles(took, n=20)[-1], DASHBOARD_MS)
+
+
+async def ingest(folder: Path, report: Report) -> None:
+    """Record a backlog with one core."""
+    broker = KafkaBroker(folder=folder / "kafka", log=folder / "kafka.log")
+    await asyncio.to_thread(broker.start)
+    try:
+        topics = TraceTopics(
+            settings=KafkaSettings(brokers=broker.bootstrap), trace="trace", dead_letters="dlq", partitions=1
+        )
+        await topics.create()
+        await fill(topics)
+        await record(topics, folder, report)
+    finally:
+        await asyncio.to_thread(broker.close)
+
+
+async def fill(topics: TraceTopics) -> None:
+    """The backlog: messages of `MAX_ROWS` events."""
+    templates = [
+        encode_rows("events", [an_event(i, detail='{"p":0.1}', origin=f"t/0/{i}") for i in range(n, n + MAX_ROWS)])
+        for n in range(0, TEMPLATES * MAX_ROWS, MAX_ROWS)
+    ]
+    messages = INGESTED // MAX_ROWS
+    async with Sender(topics) as sender:
+        for begin in range(0, messages, TEMPLATES):
+            batch = templates[: min(TEMPLATES, messages - begin)]
+            await asyncio.gather(*(sender.raw(value, table="events") for value in batch))
+
+
+async def record(topics: TraceTopics, folder: Path, report: Report) -> None:
+    cores = os.sched_getaffinity(0)
+    process = RecorderProcess(topics, folder)
+    began = time.perf_counter()
+    os.sched_setaffinity(0, {max(cores)})  # inherited: the recorder and all of its threads get this core
+    try:
+        await process.start()
+    finally:
+        os.sched_setaffinity(0, cores)
+    try:
+        await process.recorded(await topics.ends(), within_s=120)
+        took_s = time.perf_counter() - began
+        ((rows,),) = await process.ask("SELECT count() FROM events")
+        report.figure("ingest_events", float(rows))
+        report.at_least("ingest_events_per_s_one_core", rows / took_s, INGEST_EVENTS_PER_S)
+    finally:
+        await process.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

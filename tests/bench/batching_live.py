@@ -1,0 +1,236 @@
+"""Adaptive batching on the real pipeline: Kafka, processors and workers as they are, engines simulated in real time.
+
+What the simulations claim of the product against tuned baselines has to hold here with half of the margin. Baselines
+run side by side with it, on the same broker and the same arrivals, with the configuration that was best for them in the
+simulation of the same cell. Goodput is what was answered within its target, of all that was offered.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections import defaultdict
+from typing import Final
+
+import numpy as np
+import uvloop
+
+from pipeline.runtime.process import settle_memory
+from tests.bench.live_loads import BATCHES, SLO_S, STEPS, figures, goodput, is_good, streamed, whole
+from tests.bench.open_loop import OpenLoop, Shot
+from tests.bench.report import Report
+from tests.bench.side_by_side import PRODUCT, STRETCH, Way, side_by_side
+
+SEED: Final = 101
+OURS: Final = Way(name=PRODUCT)
+TRITON: Final = Way(
+    name="triton",
+    policy="triton",
+    options={"preferred": 32, "delay_s": 0.005 * STRETCH, "timeout_s": 0.025 * STRETCH, "depth": 1},
+)
+CORK: Final = Way(name="cork", policy="cork", options={"longest_s": 0.055 * STRETCH, "depth": 1})
+LEVELS: Final = Way(
+    name="levels", policy="levels", options={"order": "priority", "delay_s": 0.005 * STRETCH, "timeout_share": 0.7}
+)
+CAPS: Final = {1.14: {"limit": 224, "ttl_share": 0.5}, 1.40: {"limit": 224, "ttl_share": 0.4}}
+GATE: Final = {"ttl_share": 0.9}
+RTC_WAYS: Final = {"R3": (OURS, TRITON, CORK), "R5": (OURS,), "R10": (OURS, LEVELS)}
+LLM: Final[tuple[str, ...]] = ("L3", "L7")
+AGGRESSOR_SHARE: Final = 0.6
+LIGHT_TENANTS: Final = 7
+OVERLOAD: Final = 180 / 114
+
+SETTLING_S: Final = 20.0
+"""For so long the broker's compiler is at work; what is measured meanwhile is the compiler."""
+RTC_WARM_UP_S: Final = 8.0
+CLASSES_WARM_UP_S: Final = 40.0
+"""The lane of the loosest class has to fill before its requests are as old as they get."""
+RTC_S: Final = 50.0
+CLASSES_S: Final = 90.0
+LLM_WARM_UP_S: Final = 180.0
+"""Answers take three minutes: so long until as many sequences run as ever will."""
+LLM_S: Final = 240.0
+LLM_DRAIN_S: Final = 25.0
+"""Longer than a first token may take. What streams after it has shown how fast it is."""
+
+
+def half(limit: float) -> float:
+    """A limit with half of its margin: of what a ratio is above 1; a share may fall short by half as much again."""
+    return 1 + (limit - 1) / 2 if limit > 1 else 1 - 1.5 * (1 - limit)
+
+
+class Bench:
+    """One cluster's loads, and what is reported of them.
+
+    Args:
+        loop: fires.
+        report: gets figures and gates.
+        pace: of the usual length of each load.
+    """
+
+    def __init__(self, loop: OpenLoop, report: Report, *, pace: float) -> None:
+        self._loop = loop
+        self._report = report
+        self._pace = pace
+
+    async def settle(self, ways: list[Way]) -> None:
+        """Load on all ways that nobody measures."""
+        seconds = self._pace * SETTLING_S
+        shots = [shot for way in ways for shot in whole(way.name, 1.5 / len(ways), seconds, seed=SEED)]
+        await self._loop.fire(shots, drain_s=5.0)
+
+    async def r3(self) -> None:
+        """Below capacity a hop must not cost goodput."""
+        reached = {}
+        for way in RTC_WAYS["R3"]:
+            shots = await self._whole(way, 0.85)
+            self._figures(f"R3 {way.name}", shots)
+            reached[way.name] = goodput(shots)
+        ours = reached[OURS.name]
+        self._report.at_least("R3 goodput, load .85", ours, half(0.99))
+        self._report.at_least("R3 over best static, load .85", ours / reached[TRITON.name], half(1.03))
+        self._report.at_least("R3 over CORK, load .85", ours / reached[CORK.name], half(1.08))
+
+    async def r5(self) -> None:
+        """Overload does not collapse."""
+        good = {}
+        for load in (1.0, 1.3, 2.0, 3.0):
+            shots = await self._whole(OURS, load)
+            self._figures(f"R5 load {load}", shots)
+            good[load] = sum(map(is_good, shots))
+        for load in (1.3, 2.0, 3.0):
+            self._report.at_least(f"R5 good over those at load 1, load {load}", good[load] / good[1.0], half(0.98))
+
+    async def r10(self) -> None:
+        """Three classes share a pool that is asked for 1.4 times what it can do."""
+        reached: dict[str, dict[str, float]] = {}
+        for way in RTC_WAYS["R10"]:
+            shots = await self._classes(way, 1.4)
+            reached[way.name] = {"total": goodput(shots)}
+            for name in SLO_S:
+                own = [shot for shot in shots if shot.latency_class == name]
+                self._figures(f"R10 {way.name} {name}", own)
+                reached[way.name][name] = goodput(own)
+            self._report.figure(f"R10 {way.name} total goodput", reached[way.name]["total"])
+        ours = reached[OURS.name]
+        self._report.at_least("R10 realtime, load 1.4", ours["realtime"], half(0.97))
+        self._report.at_least("R10 interactive, load 1.4", ours["interactive"], half(0.98))
+        over = ours["total"] / reached[LEVELS.name]["total"]
+        self._report.at_least("R10 total over strict priority, load 1.4", over, half(1.08))
+
+    async def llm(self, chosen: list[str]) -> None:
+        """All loads of continuous engines at the same time: they last long and are light."""
+        warm_up_s = self._pace * LLM_WARM_UP_S
+        seconds = warm_up_s + self._pace * LLM_S
+        loads: dict[str, list[Shot]] = {}
+        if "L3" in chosen:
+            for load in CAPS:
+                for way in l3_ways(load):
+                    loads[way.name] = streamed(way.name, load, seconds, seed=SEED)
+        if "L7" in chosen:
+            for way in L7_WAYS:
+                loads[way.name] = with_aggressor(streamed(way.name, OVERLOAD, seconds, seed=SEED), way)
+        await self._fire([shot for shots in loads.values() for shot in shots], drain_s=LLM_DRAIN_S)
+        counted = {name: [shot for shot in shots if shot.at_s >= warm_up_s] for name, shots in loads.items()}
+        for name, shots in counted.items():
+            self._figures(f"LLM {name}", shots)
+        if "L3" in chosen:
+            self._l3(counted)
+        if "L7" in chosen:
+            self._l7(counted)
+
+    def _l3(self, counted: dict[str, list[Shot]]) -> None:
+        for load, least, over_cap in ((1.14, 0.90, 1.07), (1.40, 0.78, 1.15)):
+            ours, cap, gate = (goodput(counted[way.name]) for way in l3_ways(load))
+            self._report.at_least(f"L3 goodput, load {load}", ours, half(least))
+            self._report.at_least(f"L3 over the best static cap, load {load}", ours / cap, half(over_cap))
+            self._report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(2.0))
+
+    def _l7(self, counted: dict[str, list[Shot]]) -> None:
+        fair, blind = (counted[way.name] for way in L7_WAYS)
+        by_tenant: dict[str, list[Shot]] = defaultdict(list)
+        for shot in fair:
+            by_tenant[shot.tenant].append(shot)
+        light = [goodput(shots) for tenant, shots in by_tenant.items() if tenant != "t0"]
+        self._report.at_least("L7 goodput of the worst light tenant", min(light), half(0.99))
+        self._report.at_least("L7 good tokens over no fairness", good_tokens(fair) / good_tokens(blind), half(0.85))
+
+    async def _whole(self, way: Way, load: float) -> list[Shot]:
+        warm_up_s = self._pace * RTC_WARM_UP_S
+        shots = whole(way.name, load, warm_up_s + self._pace * RTC_S, seed=SEED)
+        await self._fire(shots, drain_s=5.0)
+        return [shot for shot in shots if shot.at_s >= warm_up_s]
+
+    async def _classes(self, way: Way, load: float) -> list[Shot]:
+        warm_up_s = self._pace * CLASSES_WARM_UP_S
+        shots = whole(way.name, load, warm_up_s + self._pace * CLASSES_S, seed=SEED, classes=tuple(SLO_S))
+        await self._fire(shots, drain_s=SLO_S["standard"] + 5.0)
+        return [shot for shot in shots if shot.at_s >= warm_up_s]
+
+    async def _fire(self, shots: list[Shot], *, drain_s: float) -> None:
+        late_s = await self._loop.fire(shots, drain_s=drain_s)
+        self._report.figure("latest_shot_s", max(late_s, self._report.figures.get("latest_shot_s", 0.0)))
+
+    def _figures(self, name: str, shots: list[Shot]) -> None:
+        for figure, value in figures(shots).items():
+            self._report.figure(f"{name} {figure}", value)
+        sys.stderr.write(f"{name}: {self._report.figures[f'{name} goodput']:.4f}\n")
+
+
+def l3_ways(load: float) -> tuple[Way, Way, Way]:
+    """The product, the best static cap and the saturation gate, each with a model for this load."""
+    suffix = f"-{round(100 * load)}"
+    return (
+        Way(name=PRODUCT + suffix),
+        Way(name="cap" + suffix, policy="static_cap", options=CAPS[load]),
+        Way(name="gate" + suffix, policy="gate", options=GATE),
+    )
+
+
+L7_WAYS: Final = (Way(name="tenants"), Way(name="tenantless"))
+
+
+def with_aggressor(shots: list[Shot], way: Way) -> list[Shot]:
+    """Give most of the requests to one tenant and the rest to light ones, or all to one where tenants do not count."""
+    rng = np.random.default_rng(SEED + 11)
+    for shot in shots:
+        light = f"t{1 + int(rng.integers(LIGHT_TENANTS))}"
+        tenant = "t0" if rng.random() < AGGRESSOR_SHARE else light
+        shot.tenant = tenant if way is L7_WAYS[0] else "all"
+    return shots
+
+
+def good_tokens(shots: list[Shot]) -> float:
+    """Prompt and answer tokens of the good ones."""
+    return float(sum(shot.prompt_tokens + shot.answer_tokens for shot in shots if is_good(shot)))
+
+
+async def bench(chosen: list[str], pace: float) -> int:
+    """The chosen questions; the exit code."""
+    report = Report("batching_live")
+    settle_memory()
+    rtc = [name for name in RTC_WAYS if name in chosen]
+    if rtc:
+        ways = list({way.name: way for name in rtc for way in RTC_WAYS[name]}.values())
+        async with side_by_side(ways, BATCHES) as cluster, OpenLoop(cluster.settings.kafka) as loop:
+            asking = Bench(loop, report, pace=pace)
+            await asking.settle(ways)
+            for name, question in (("R3", asking.r3), ("R5", asking.r5), ("R10", asking.r10)):
+                if name in rtc:
+                    await question()
+    llm = [name for name in LLM if name in chosen]
+    if llm:
+        l3 = [way for load in CAPS for way in l3_ways(load)] if "L3" in llm else []
+        ways = [*l3, *(L7_WAYS if "L7" in llm else ())]
+        async with side_by_side(ways, STEPS) as cluster, OpenLoop(cluster.settings.kafka) as loop:
+            await Bench(loop, report, pace=pace).llm(llm)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    names = [*RTC_WAYS, *LLM]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these questions (default: all)")
+    parser.add_argument("--pace", type=float, default=1.0, help="shortens or stretches every load (default: 1)")
+    args = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(bench(args.only, args.pace)))

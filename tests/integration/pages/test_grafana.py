@@ -1,0 +1,109 @@
+"""Every statement of every dashboard, executed as Grafana would, has rows that its panel can show."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from infra.grafana.boards import BOARDS
+from infra.grafana.build import FOLDER
+from tests.integration.pages.conftest import Served
+from tests.integration.pages.macros import expanded
+
+pytestmark = pytest.mark.integration
+
+SPAN_COLUMNS = ["traceID", "spanID", "parentSpanID", "serviceName", "operationName", "startTime", "duration", "tags"]
+
+
+def _panels() -> list[Any]:
+    """Panels as Grafana reads them from the committed files."""
+    found = []
+    for board in BOARDS:
+        dashboard = json.loads((FOLDER / f"{board.uid}.json").read_text())
+        found += [pytest.param(panel, id=f"{board.uid}: {panel['title']}") for panel in dashboard["panels"]]
+    return found
+
+
+def _variables() -> list[Any]:
+    return [pytest.param(v.sql, id=f"{board.uid}: {v.name}") for board in BOARDS for v in board.variables if v.sql]
+
+
+def _ask(client: Client, served: Served, sql: str) -> tuple[list[str], list[str], Sequence[Sequence[Any]]]:
+    """Columns, their types and rows of a statement with its macros expanded."""
+    account = served.rows
+    longest = max(account.attempts(), key=lambda row: (row.final == 0, row.finished_us))
+    statement = expanded(
+        sql,
+        from_s=account.begins_us // 1_000_000,
+        to_s=account.ends_us // 1_000_000,
+        interval_s=30,
+        variables={"model": ["tiny", "large"], "plan": "on_demand", "id": longest.request_id},
+    )
+    assert "$" not in statement
+    result = client.query(statement)
+    types = [str(kind.base_type) for kind in result.column_types]
+    return list(result.column_names), types, result.result_rows
+
+
+@pytest.mark.parametrize("panel", _panels())
+def test_a_panel_gets_what_it_shows(panel: dict[str, Any], client: Client, served: Served) -> None:
+    (target,) = panel["targets"]
+
+    names, types, rows = _ask(client, served, target["rawSql"])
+
+    assert rows, "no rows"
+    CHECKS[panel["type"]](names, types, rows)
+
+
+@pytest.mark.parametrize("sql", _variables())
+def test_a_variable_has_values(sql: str, client: Client, served: Served) -> None:
+    _, _, rows = _ask(client, served, sql)
+
+    assert {row[0] for row in rows} == {"tiny", "large"}
+
+
+def _timeseries(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    times = [row[0] for row in rows]
+    texts = [name for name, kind in zip(names, types, strict=True) if _is_text(kind)]
+    numbers = [i for i, kind in enumerate(types) if _is_number(kind)]
+    assert names[0] == "time" and all(isinstance(at, datetime) for at in times)
+    assert times == sorted(times)
+    assert texts in ([], ["line"])
+    assert len(numbers) + len(texts) == len(names) - 1 and numbers
+    assert len({(row[0], *(row[i] for i, name in enumerate(names) if name in texts)) for row in rows}) == len(rows)
+
+
+def _stat(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    assert len(rows) == 1 and len(names) == 1 and _is_number(types[0])
+    assert rows[0][0] == rows[0][0]  # not NaN
+
+
+def _bars(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    assert _is_text(types[0]) and len(types) > 1 and all(map(_is_number, types[1:]))
+    assert len({row[0] for row in rows}) == len(rows)
+
+
+def _table(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    assert len(names) == len(set(names)) > 3
+
+
+def _spans(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    assert names == SPAN_COLUMNS
+    known = {row[1] for row in rows}
+    assert all(row[2] in known or row[2] == "" for row in rows)
+    assert all(row[6] >= 0 for row in rows)
+    assert {"key", "value"} == set(rows[0][7][0])
+
+
+CHECKS = {"timeseries": _timeseries, "stat": _stat, "barchart": _bars, "table": _table, "traces": _spans}
+
+
+def _is_text(kind: str) -> bool:
+    return "String" in kind
+
+
+def _is_number(kind: str) -> bool:
+    return kind.startswith(("UInt", "Int", "Float"))

@@ -1,0 +1,73 @@
+"""A short part of what `make bench-batching` measures, on one seed."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.simulation.rtc.world import Silence
+from tests.simulation import rtc_gates
+from tests.simulation.rtc_cells import Cell, play_baseline, play_core, play_product
+from tests.simulation.rtc_tuning import FIXED, class_cell
+from tests.simulation.verdicts import at_least, at_most, worst
+
+SEED = 101
+
+
+def test_the_fixed_baseline_reproduces_its_table() -> None:
+    results = play_baseline("triton", FIXED, Cell(shape="poisson", load=0.1), SEED)
+
+    assert results.goodput() == pytest.approx(1.0, abs=0.001)
+    assert 1000 * results.latency_s(0.5) == pytest.approx(16, abs=0.5)
+    assert results.utilisation == pytest.approx(0.26, abs=0.02)
+
+
+@pytest.mark.slow
+def test_frozen_figures_are_those_of_their_configurations() -> None:
+    cell = Cell(shape="poisson", load=0.3)
+    figures = rtc_gates.frozen()[cell.key]["fixed"]
+
+    results = play_baseline("triton", figures["options"], cell, SEED)
+
+    assert results.goodput() == pytest.approx(figures["goodput"], rel=0.02)
+    assert 1000 * results.latency_s(0.5) == pytest.approx(figures["p50_ms"], rel=0.02)
+
+
+def test_little_traffic_is_served_as_if_nothing_were_batched() -> None:
+    assert all(gate.holds for gate in rtc_gates.r1(SEED))
+
+
+@pytest.mark.slow
+def test_the_scheduler_and_its_controller_alone_do_the_same() -> None:
+    cell = Cell(shape="mmpp", load=0.3, duration_s=4.0)
+
+    assert play_product(cell, SEED).goodput() == pytest.approx(play_core(cell, SEED).goodput(), abs=0.003)
+
+
+@pytest.mark.slow
+def test_overload_does_not_collapse() -> None:
+    full = play_product(Cell(shape="poisson", load=1.0, duration_s=3.0), SEED).good_per_s
+    twice = play_product(Cell(shape="poisson", load=2.0, duration_s=3.0), SEED).good_per_s
+
+    assert twice >= 0.98 * full
+
+
+@pytest.mark.slow
+def test_urgent_classes_are_protected_when_others_overload_the_pool() -> None:
+    results = play_product(replace(class_cell("poisson", 1.4), duration_s=4.0), SEED)
+
+    assert results.goodput("realtime") >= 0.97
+    assert results.goodput("interactive") >= 0.98
+
+
+@pytest.mark.slow
+def test_a_silent_worker_gets_one_batch_beyond_its_credit_at_most() -> None:
+    cell = Cell(shape="poisson", load=0.5, duration_s=4.0)
+    results = play_product(cell, SEED, silence=Silence(workers=(0, 1, 2, 3), from_s=1.0, until_s=2.0))
+
+    assert rtc_gates.beyond_credit(results) <= 1
+
+
+def test_the_worst_of_all_seeds_is_kept() -> None:
+    gates = [at_least("a", 2.0, 1.0), at_least("a", 1.1, 1.0), at_most("b", 1.0, 2.0), at_most("b", 3.0, 2.0)]
+
+    assert [(gate.gate, gate.value, gate.holds) for gate in worst(gates)] == [("a", 1.1, True), ("b", 3.0, False)]
