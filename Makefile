@@ -14,10 +14,10 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-tracing bench-account lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account lock clean
 
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/project ## .venv: everything but the engine, from hashed locks (PYTHON=python3)
 
@@ -58,6 +58,9 @@ bench-batching: setup ## batching against the best of others, in virtual time: a
 
 bench-batching-live: setup ## batching against others on the real pipeline, stretched 20 times, 25 minutes (tests/bench)
 	$(BIN)/python -m tests.bench.batching_live
+
+bench-overload: setup-vllm ## three times what real vLLM can do, for a minute: who is served, who is told at once (tests/bench)
+	$(BIN)/python -m tests.bench.overload_vllm
 
 bench-tracing: setup ## what the trace costs in CPU per request, with it and without it (tests/bench)
 	$(BIN)/python -m tests.bench.tracing

@@ -59,7 +59,7 @@ class Connection:
         self._inbox = Inbox()
         self._outages = OutageLog(settings.brokers)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._followers: set[asyncio.Task[None]] = set()
+        self._followers: dict[asyncio.Task[None], Callable[[], None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._sender = Sender(settings, client_id=client_id)
         self._consumer: AIOKafkaConsumer | None = None
@@ -118,8 +118,8 @@ class Connection:
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
-        for follower in self._followers:
-            follower.cancel()
+        for end in list(self._followers.values()):
+            end()
         for answer in self._inbox:
             self.give_up(answer, TransportError(f"the client was closed before request {answer.id} had ended"))
         if self._tasks:
@@ -136,11 +136,11 @@ class Connection:
         """Begin to produce a request; wait for it with `acknowledged`."""
         return self._spawn(self._send(ask, answer), name=f"send {ask.id}")
 
-    def follow(self, reading: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Run a reader of the log with a consumer of its own; it is cancelled when the connection closes."""
+    def follow(self, reading: Coroutine[Any, Any, None], *, name: str, end: Callable[[], None]) -> asyncio.Task[None]:
+        """Run a reader of the log with a consumer of its own; it is told to `end` when the connection closes."""
         task = self._spawn(reading, name=name)
-        self._followers.add(task)
-        task.add_done_callback(self._followers.discard)
+        self._followers[task] = end
+        task.add_done_callback(lambda done: self._followers.pop(done, None))
         return task
 
     async def acknowledged(self, sending: asyncio.Task[None], answer: Answer) -> None:

@@ -72,7 +72,10 @@ class Resumed(Reading):
             TransportError: the broker cannot be reached.
         """
         if self._following is None:
-            self._following = self._connection.follow(self._follow(), name=f"answer of {self.id}")
+            closed = f"the client was closed before request {self.id} had ended"
+            self._following = self._connection.follow(
+                self._follow(), name=f"answer of {self.id}", end=lambda: self._end(closed)
+            )
         while self._answer.origin is None and not self._answer.is_over:
             await self._wait()
         if self._answer.origin is None and self._answer.error is not None:
@@ -81,8 +84,11 @@ class Resumed(Reading):
 
     def leave(self) -> None:
         """Stop reading, without waiting. The request goes on. Idempotent."""
-        if self._following is not None:
-            self._answer.fail(TransportError(f"the reader of request {self.id} left before the end; resume again"))
+        self._end(f"the reader of request {self.id} left before the end; resume again")
+
+    def _end(self, why: str) -> None:
+        if self._following is not None and not self._answer.is_over:  # else the consumer is stopping, undisturbed
+            self._answer.fail(TransportError(why))
             self._following.cancel()
 
     def _unread(self, cursor: Cursor) -> list[Delta]:
@@ -104,7 +110,7 @@ class Resumed(Reading):
         except TimeoutError:
             self._answer.fail(TransportError(f"the log was not read within first_token_s of {self._first_token_s:g} s"))
         finally:
-            self._answer.fail(TransportError(f"the client was closed before request {self.id} had ended"))
+            self._answer.fail(TransportError(f"reading the answer to request {self.id} ended unexpectedly"))
 
     async def _catch_up(self, log: AIOKafkaConsumer) -> ReplyTo:
         """Read what there is of the answer; returns where the rest of it will be."""

@@ -8,6 +8,7 @@ simulation of the same cell. Goodput is what was answered within its target, of 
 import argparse
 import asyncio
 import sys
+import time
 from collections import defaultdict
 from typing import Final
 
@@ -15,10 +16,11 @@ import numpy as np
 import uvloop
 
 from pipeline.runtime.process import settle_memory
+from tests.bench.cpu import CpuMeter
 from tests.bench.live_loads import BATCHES, SLO_S, STEPS, figures, goodput, is_good, streamed, whole
 from tests.bench.open_loop import OpenLoop, Shot
 from tests.bench.report import Report
-from tests.bench.side_by_side import PRODUCT, STRETCH, Way, side_by_side
+from tests.bench.side_by_side import PRODUCT, STRETCH, Way, pids_of, side_by_side
 
 SEED: Final = 101
 OURS: Final = Way(name=PRODUCT)
@@ -44,11 +46,11 @@ SETTLING_S: Final = 20.0
 RTC_WARM_UP_S: Final = 8.0
 CLASSES_WARM_UP_S: Final = 40.0
 """The lane of the loosest class has to fill before its requests are as old as they get."""
-RTC_S: Final = 50.0
-CLASSES_S: Final = 90.0
-LLM_WARM_UP_S: Final = 180.0
+RTC_S: Final = 40.0
+CLASSES_S: Final = 60.0
+LLM_WARM_UP_S: Final = 150.0
 """Answers take three minutes: so long until as many sequences run as ever will."""
-LLM_S: Final = 240.0
+LLM_S: Final = 190.0
 LLM_DRAIN_S: Final = 25.0
 """Longer than a first token may take. What streams after it has shown how fast it is."""
 
@@ -63,12 +65,14 @@ class Bench:
 
     Args:
         loop: fires.
+        meter: of the cluster's processes: what the rest of the machine did meanwhile belongs to the result.
         report: gets figures and gates.
         pace: of the usual length of each load.
     """
 
-    def __init__(self, loop: OpenLoop, report: Report, *, pace: float) -> None:
+    def __init__(self, loop: OpenLoop, meter: CpuMeter, report: Report, *, pace: float) -> None:
         self._loop = loop
+        self._meter = meter
         self._report = report
         self._pace = pace
 
@@ -118,25 +122,27 @@ class Bench:
         self._report.at_least("R10 total over strict priority, load 1.4", over, half(1.08))
 
     async def llm(self, chosen: list[str]) -> None:
-        """All loads of continuous engines at the same time: they last long and are light."""
-        warm_up_s = self._pace * LLM_WARM_UP_S
-        seconds = warm_up_s + self._pace * LLM_S
-        loads: dict[str, list[Shot]] = {}
-        if "L3" in chosen:
-            for load in CAPS:
-                for way in l3_ways(load):
-                    loads[way.name] = streamed(way.name, load, seconds, seed=SEED)
-        if "L7" in chosen:
-            for way in L7_WAYS:
-                loads[way.name] = with_aggressor(streamed(way.name, OVERLOAD, seconds, seed=SEED), way)
-        await self._fire([shot for shots in loads.values() for shot in shots], drain_s=LLM_DRAIN_S)
-        counted = {name: [shot for shot in shots if shot.at_s >= warm_up_s] for name, shots in loads.items()}
-        for name, shots in counted.items():
-            self._figures(f"LLM {name}", shots)
+        """Loads of continuous engines, several at the same time: they last long and are light."""
+        counted: dict[str, list[Shot]] = {}
+        for ways in llm_rounds(chosen):
+            counted |= await self._streamed(ways)
         if "L3" in chosen:
             self._l3(counted)
         if "L7" in chosen:
             self._l7(counted)
+
+    async def _streamed(self, ways: list[tuple[Way, float]]) -> dict[str, list[Shot]]:
+        """What counts of a load on each of these ways."""
+        warm_up_s = self._pace * LLM_WARM_UP_S
+        seconds = warm_up_s + self._pace * LLM_S
+        loads = {way.name: streamed(way.name, load, seconds, seed=SEED) for way, load in ways}
+        for way in L7_WAYS:
+            with_aggressor(loads.get(way.name, []), way)
+        await self._fire([shot for shots in loads.values() for shot in shots], drain_s=LLM_DRAIN_S)
+        counted = {name: [shot for shot in shots if shot.at_s >= warm_up_s] for name, shots in loads.items()}
+        for name, shots in counted.items():
+            self._figures(f"LLM {name}", shots)
+        return counted
 
     def _l3(self, counted: dict[str, list[Shot]]) -> None:
         for load, least, over_cap in ((1.14, 0.90, 1.07), (1.40, 0.78, 1.15)):
@@ -167,8 +173,15 @@ class Bench:
         return [shot for shot in shots if shot.at_s >= warm_up_s]
 
     async def _fire(self, shots: list[Shot], *, drain_s: float) -> None:
+        self._meter.start(time.monotonic())
         late_s = await self._loop.fire(shots, drain_s=drain_s)
-        self._report.figure("latest_shot_s", max(late_s, self._report.figures.get("latest_shot_s", 0.0)))
+        window = self._meter.stop(time.monotonic())
+        self._most("latest_shot_s", late_s)
+        self._most("cores_used", sum(window.by_process.values()) / window.seconds)
+        self._most("other_processes_cores", window.others_cores)
+
+    def _most(self, figure: str, value: float) -> None:
+        self._report.figure(figure, max(value, self._report.figures.get(figure, 0.0)))
 
     def _figures(self, name: str, shots: list[Shot]) -> None:
         for figure, value in figures(shots).items():
@@ -189,14 +202,21 @@ def l3_ways(load: float) -> tuple[Way, Way, Way]:
 L7_WAYS: Final = (Way(name="tenants"), Way(name="tenantless"))
 
 
-def with_aggressor(shots: list[Shot], way: Way) -> list[Shot]:
+def llm_rounds(chosen: list[str]) -> list[list[tuple[Way, float]]]:
+    """Ways and their loads: those of a round are loaded side by side."""
+    first, *others = [[(way, load) for way in l3_ways(load)] if "L3" in chosen else [] for load in CAPS]
+    if "L7" in chosen:
+        first += [(way, OVERLOAD) for way in L7_WAYS]
+    return [ways for ways in (first, *others) if ways]
+
+
+def with_aggressor(shots: list[Shot], way: Way) -> None:
     """Give most of the requests to one tenant and the rest to light ones, or all to one where tenants do not count."""
     rng = np.random.default_rng(SEED + 11)
     for shot in shots:
         light = f"t{1 + int(rng.integers(LIGHT_TENANTS))}"
         tenant = "t0" if rng.random() < AGGRESSOR_SHARE else light
         shot.tenant = tenant if way is L7_WAYS[0] else "all"
-    return shots
 
 
 def good_tokens(shots: list[Shot]) -> float:
@@ -212,17 +232,16 @@ async def bench(chosen: list[str], pace: float) -> int:
     if rtc:
         ways = list({way.name: way for name in rtc for way in RTC_WAYS[name]}.values())
         async with side_by_side(ways, BATCHES) as cluster, OpenLoop(cluster.settings.kafka) as loop:
-            asking = Bench(loop, report, pace=pace)
+            asking = Bench(loop, CpuMeter(pids_of(cluster)), report, pace=pace)
             await asking.settle(ways)
             for name, question in (("R3", asking.r3), ("R5", asking.r5), ("R10", asking.r10)):
                 if name in rtc:
                     await question()
     llm = [name for name in LLM if name in chosen]
     if llm:
-        l3 = [way for load in CAPS for way in l3_ways(load)] if "L3" in llm else []
-        ways = [*l3, *(L7_WAYS if "L7" in llm else ())]
+        ways = [way for together in llm_rounds(llm) for way, _ in together]
         async with side_by_side(ways, STEPS) as cluster, OpenLoop(cluster.settings.kafka) as loop:
-            await Bench(loop, report, pace=pace).llm(llm)
+            await Bench(loop, CpuMeter(pids_of(cluster)), report, pace=pace).llm(llm)
     return report.finish()
 
 

@@ -6,6 +6,7 @@ real pipeline's own times are to them what they are to a GPU's.
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -98,6 +99,13 @@ async def side_by_side(ways: list[Way], ground: Ground) -> AsyncIterator[LocalCl
             for child in cluster.children.values():
                 child.kill()  # nobody waits for what still runs
             await asyncio.to_thread(cluster.stop)
+
+
+def pids_of(cluster: LocalCluster) -> dict[str, int]:
+    """Process ids by name: broker, everything that the cluster started, and this program."""
+    assert cluster.broker.child is not None
+    children = {name: child.pid for name, child in cluster.children.items()}
+    return {**children, "broker": cluster.broker.child.pid, "load": os.getpid()}
 
 
 def _rewritten(plan: ProcessPlan, ways: list[Way], ground: Ground) -> ProcessPlan:

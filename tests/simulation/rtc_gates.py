@@ -130,12 +130,16 @@ def r6(seeds: Sequence[int]) -> list[Gate]:
     return gates
 
 
-def r7(seed: int) -> list[Gate]:
-    """Capacity at 99 % goodput, in requests per second and worker; seeds of its own, 100 above."""
+def r7(seeds: Sequence[int]) -> list[Gate]:
+    """Capacity at 99 % goodput, in requests per second and worker; seeds of its own, 100 above.
+
+    The mean of all seeds decides, as it did when the capacities of the baselines were searched for.
+    """
     low, high = 0.80, 0.92
     for _ in range(6):
         load = (low + high) / 2
-        if play_product(Cell(shape="poisson", load=load), seed + 100).goodput() >= 0.99:
+        cell = Cell(shape="poisson", load=load)
+        if mean_of(play_product(cell, seed + 100).goodput() for seed in seeds) >= 0.99:
             low = load
         else:
             high = load
@@ -218,9 +222,9 @@ def s1(seed: int) -> list[Gate]:
     ]
 
 
-GATES: Final[tuple[Callable[[int], list[Gate]], ...]] = (r1, r2, r3, r4, r5, r7, r8, r9, r10, r11, s1)
+GATES: Final[tuple[Callable[[int], list[Gate]], ...]] = (r1, r2, r3, r4, r5, r8, r9, r10, r11, s1)
 
-POOLED: Final[tuple[Callable[[Sequence[int]], list[Gate]], ...]] = (r6,)
+POOLED: Final[tuple[Callable[[Sequence[int]], list[Gate]], ...]] = (r7, r6)
 """Questions that are asked about all seeds together."""
 
 

@@ -42,7 +42,19 @@ def compiled_java(folder: Path) -> Path:
     """The folder with the classes of the README's Java program."""
     source = folder / "Answers.java"
     source.write_text(block("java"))
-    command = [java(), "-jar", _compiler(), "-25", "-proc:none", "-nowarn", "-cp", _class_path(), "-d", folder, source]
+    command: list[str | Path] = [
+        java(),
+        "-jar",
+        _compiler(),
+        "-25",
+        "-proc:none",
+        "-nowarn",
+        "-cp",
+        _class_path(),
+        "-d",
+        folder,
+        source,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
@@ -52,7 +64,16 @@ def compiled_java(folder: Path) -> Path:
 def java_answers(classes: Path, brokers: str, topic: str, partition: int) -> Iterator[Iterator[Ended]]:
     """The answers that the Java program prints; it is killed at the end of the block."""
     path = f"{classes}:{_class_path()}"
-    command = [java(), "-XX:TieredStopAtLevel=1", "-cp", path, "Answers", brokers, topic, str(partition)]
+    command: list[str | Path] = [
+        java(),
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        path,
+        "Answers",
+        brokers,
+        topic,
+        str(partition),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
         assert program.stdout is not None
         try:

@@ -107,10 +107,10 @@ async def test_the_named_queries_answer(recorder: RecorderProcess) -> None:
 async def test_every_query_runs_as_it_is_where_it_has_defaults(recorder: RecorderProcess) -> None:
     runnable = [query for query in load_queries().values() if all(p.default is not None for p in query.parameters)]
 
-    empty = [query.name for query in runnable if not await recorder.ask(query.sql)]
+    answered = {query.name for query in runnable if await recorder.ask(query.sql)}
 
-    assert len(runnable) > 5
-    assert empty == []
+    assert len(runnable) > 20
+    assert answered >= {"latency_by_class_and_station", "tokens_and_engine_seconds_by_tenant", "recording", "slowest"}
 
 
 def test_a_client_that_finds_nobody_says_whom_it_looked_for() -> None:

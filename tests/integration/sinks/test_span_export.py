@@ -51,7 +51,8 @@ async def test_spans_wait_for_a_receiver_that_is_away() -> None:
         receiver.status = 200
         assert await asyncio.wait_for(task, 10)
         await exporting.close()
-    assert (len(receiver.spans), exporting.given_up) == (len(SPANS), 0)
+    # A try that was answered too late to count is made again: the same spans under the same ids.
+    assert (len({received.id for received in receiver.spans}), exporting.given_up) == (len(SPANS), 0)
 
 
 async def test_a_stop_ends_the_waiting() -> None:
