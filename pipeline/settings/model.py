@@ -67,9 +67,11 @@ class ClickHouseSettings(_Section, kw_only=True, frozen=True):
 class ClassSettings(_Section, kw_only=True, frozen=True):
     """A latency class: its targets and what happens to it under load.
 
-    Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO, which steers nothing yet.
-    `deadline_ms` applies where a request names none. `priority` 0 goes first. A class without `shed` fills what the
-    others leave, and leaves them a reserve on every worker.
+    Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO, in milliseconds. It decides in what
+    order requests are served, how large batches grow, and what is turned away: a request that would miss it is rejected
+    at once or, where that shows later, expires (`predicted_late`). One that names a `deadline_ms` of its own is judged
+    by that instead. `deadline_ms` is the end for requests that name none. `priority` 0 goes first. A class without
+    `shed` is never turned away: it fills what the others leave, and leaves them a reserve on every worker.
     """
 
     priority: Annotated[int, Meta(ge=0, le=100)]
