@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from processors.account import Account, Ending
 from processors.admission.returned import returned
 from processors.admission.validation import Partitions, Refusal, admit
-from processors.batching.controller import NO_REASON, Batch, Controller, Refused, Why
+from processors.batching.controller import NO_REASON, Batch, Controller, Why
 from processors.batching.modes import ControllerFactory, Mode, controller_for
 from processors.dedupe.sharing import Sharing
 from processors.effects import Answer, Dispatch, Effect, Forward, PauseLane, ResumeLane, Trace
@@ -27,10 +27,10 @@ from processors.queueing.ticket import Ticket
 from processors.records import Records
 from processors.routing.fleet import Fleet, Worker
 from processors.routing.placements import Place, Placements
-from processors.tenancy import Limited, Tenancy, queues_of
+from processors.tenancy import Tenancy, queues_of
 from topics.control import ControlRecord, DeploymentState, Rollout
 from topics.dispatches import Cancel
-from topics.errors import IdConflict
+from topics.errors import IdConflict, PipelineError
 from topics.fleet import Finished, Heartbeat, LaneFigures
 from topics.requests import Cancellation
 
@@ -133,13 +133,15 @@ class Scheduler:
             return self._end(admitted, "cancelled", now_us)
         limited = self._tenancy.limit(admitted, now_s=now_s)
         if limited is not None:
-            return self._turn_away(arrival, admitted, limited, now_us)
+            self._placements.end(admitted.key)
+            return self._refuse(arrival, admitted, limited.error, now_us, why=limited.why)
         shared = self._share(arrival, admitted, now_s) if admitted.fingerprint else None
         if shared is not None:
             return shared
         refused = self._controller.refuse(admitted, now_s=now_s) if admitted.may_be_shed else None
         if refused is not None:
-            return self._shed(arrival, admitted, refused, now_us)
+            self._placements.end(admitted.key)
+            return self._refuse(arrival, admitted, too_late(admitted, refused), now_us, why=refused.why)
         return self._queue(admitted, now_s)
 
     def on_return(self, handback: Handback, *, now_s: float) -> list[Effect]:
@@ -227,9 +229,7 @@ class Scheduler:
         """Give a request the answer of another one, if it is the same; None where it has to be generated."""
         shared = self._sharing.on_request(ticket, self._stable or "", now_s=now_s)
         if isinstance(shared, IdConflict):
-            refusal = Refusal(error=shared, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
-            now_us = int(now_s * 1e6)
-            return self._ended(reject(arrival, refusal, ticket.latency_class, now_us=now_us), now_us)
+            return self._refuse(arrival, ticket, shared, int(now_s * 1e6))
         if shared is not None and isinstance(shared[0], Answer):
             self._tenancy.on_ended_here(ticket.origin)
         return shared
@@ -296,18 +296,12 @@ class Scheduler:
         record = Cancel(id=request_id, tenant=tenant, origin=place.origin)
         return Forward(record=record, deployment=place.deployment, slot=place.slot)
 
-    def _turn_away(self, arrival: Arrival, ticket: Ticket, limited: Limited, now_us: int) -> list[Effect]:
-        """Turn an admissible request away: its tenant is over a quota."""
-        self._placements.end(ticket.key)
-        refusal = Refusal(error=limited.error, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
-        return self._ended(reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=limited.why), now_us)
-
-    def _shed(self, arrival: Arrival, ticket: Ticket, refused: Refused, now_us: int) -> list[Effect]:
-        """Turn an admissible request away: the prediction says that it would be too late."""
-        self._placements.end(ticket.key)
-        refusal = Refusal(error=too_late(ticket, refused), id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
-        answer = reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=refused.why)
-        return self._ended(answer, now_us)
+    def _refuse(
+        self, arrival: Arrival, ticket: Ticket, error: PipelineError, now_us: int, *, why: Why = NO_REASON
+    ) -> list[Effect]:
+        """Turn an admissible request away."""
+        refusal = Refusal(error=error, id=ticket.id, tenant=ticket.tenant, reply=ticket.reply)
+        return self._ended(reject(arrival, refusal, ticket.latency_class, now_us=now_us, why=why), now_us)
 
     def _end(self, ticket: Ticket, outcome: Outcome, now_us: int, *, why: Why = NO_REASON) -> list[Effect]:
         self._placements.end(ticket.key)

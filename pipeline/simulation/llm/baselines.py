@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from pipeline.simulation.llm.traffic import CLASSES
-from processors.batching.controller import Batch, Decision, Dropped, LaneView, Part, Refused, Why
+from processors.batching.controller import Batch, Decision, Dropped, Part, Why
+from processors.batching.eager import Eager
 from processors.batching.modes import ControllerFactory, Mode
 from processors.policy import Policy
 from processors.queueing.queues import Queues
@@ -17,33 +18,16 @@ from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Fleet, Worker
 from topics.fleet import Finished
 
-_VIEW: Final = LaneView(arrivals_per_s=0.0, size_limit=0, saturation=0.0, model_error_ratio=0.0)
 _WHY: Final = Why("baseline")
 _EPSILON_S: Final = 1e-9
 
 
-class LeastOutstanding:
+class LeastOutstanding(Eager):
     """Everything at once to the worker that has the fewest requests: the engine's own queue does the rest."""
 
     def __init__(self, queues: Queues, fleet: Fleet, hop_s: float) -> None:
-        self._queues = queues
-        self._fleet = fleet
+        super().__init__(queues, fleet)
         self._hop_s = hop_s
-
-    def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
-        return None
-
-    def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
-        return
-
-    def on_worker(self, worker: Worker, *, now_s: float) -> None:
-        return
-
-    def on_finished(self, finished: Finished, *, tenant: str, latency_class: str) -> None:
-        return
-
-    def view(self, latency_class: str, *, now_s: float) -> LaneView:
-        return _VIEW
 
     def decide(self, *, deployment: str, now_s: float) -> Decision:
         """Give out what the workers may take."""

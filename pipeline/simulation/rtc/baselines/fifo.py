@@ -4,12 +4,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from processors.batching.controller import NO_REASON, Batch, Decision, Dropped, LaneView, Part, Refused
+from processors.batching.controller import NO_REASON, Batch, Decision, Dropped, Part
+from processors.batching.eager import Eager
 from processors.policy import Policy
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Fleet, Worker
-from topics.fleet import BatchTiming, Finished
+from topics.fleet import BatchTiming
 
 
 class Waiting(NamedTuple):
@@ -20,7 +21,7 @@ class Waiting(NamedTuple):
     due_s: float
 
 
-class Fifo:
+class Fifo(Eager):
     """`processors.batching.controller.Controller` without a rule: those who inherit it say what `release` does.
 
     Args:
@@ -28,17 +29,13 @@ class Fifo:
     """
 
     def __init__(self, queues: Queues, fleet: Fleet, policy: Policy, *, depth: int = 1) -> None:
-        self._queues = queues
-        self._fleet = fleet
+        super().__init__(queues, fleet)
         self._hop_s = policy.hop_s
         self._slo_s = {name: rules.target_ms / 1000 for name, rules in policy.classes.items()}
         self._depth = depth
         self._queue: deque[Waiting] = deque()
         self._given: dict[str, int] = {}
         self._decision = Decision()
-
-    def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
-        return None
 
     def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
         self._queue.append(Waiting(ticket, now_s, now_s + self._slo_s[ticket.latency_class]))
@@ -50,16 +47,10 @@ class Fifo:
                 self._given[worker.name] -= 1
                 self.completed(worker.name, timing, now_s)
 
-    def on_finished(self, finished: Finished, *, tenant: str, latency_class: str) -> None:
-        return
-
     def decide(self, *, deployment: str, now_s: float) -> Decision:
         self._decision = Decision(batches=[], dropped=[])
         self.release(now_s)
         return self._decision
-
-    def view(self, latency_class: str, *, now_s: float) -> LaneView:
-        return LaneView(arrivals_per_s=0.0, size_limit=0, saturation=0.0, model_error_ratio=0.0)
 
     def release(self, now_s: float) -> None:
         """Send, drop or ask to be woken."""
