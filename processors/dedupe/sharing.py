@@ -7,6 +7,8 @@ There its worker copies the answer from the log, so that the copy outlives worke
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from processors.cache.cache import Cache
 from processors.cache.serving import served
 from processors.dedupe.attaching import attached, joined
@@ -118,7 +120,7 @@ class Sharing:
         """A request has ended, here or at its worker. Those who were held for it become orphans."""
         for ticket in self._runs.end(origin, outcome):
             if self._waiting.leave(ticket):
-                self._orphans.append(ticket)
+                self._orphans.append(replace(ticket, is_waiting=True))
 
     @property
     def has_orphans(self) -> bool:
@@ -129,7 +131,6 @@ class Sharing:
         """The orphans that have to be generated, to be queued: the first of those who ask for the same."""
         orphans, self._orphans = self._orphans, []
         for ticket in orphans:
-            ticket.is_waiting = True
             scope = self._scope(ticket)
             run = self._runs.known(ticket.key, now_s=now_s)
             if run is None and scope is not None and deployment is not None:

@@ -19,7 +19,6 @@ class Waiting:
 
     def add(self, ticket: Ticket) -> None:
         """A ticket is held."""
-        ticket.is_waiting = True
         self._count += 1
         self._by_key.setdefault(ticket.key, []).append(ticket)
         self._deadlines.add(ticket)

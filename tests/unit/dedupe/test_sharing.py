@@ -149,6 +149,18 @@ def test_cancelling_the_first_that_waits_queues_the_next_for_all_others() -> Non
     assert (first.id, first.primary, second.id) == ("b", None, "c")
 
 
+def test_who_was_held_and_then_queued_expires_once() -> None:
+    scheduler = a_scheduler()
+    for offset, name in enumerate("ab"):
+        ask(scheduler, offset, name)
+    for offset, name in enumerate("xy", 2):
+        ask(scheduler, offset, name, a_body(max_tokens=11, temperature=0, stream=True), deadline_ms=1000)
+    scheduler.on_cancel(a_cancellation("a"), now_s=T0_S)
+    expired = of_kind(scheduler.on_wake(now_s=T0_S + 10_000), Answer)
+    assert sorted(answer.records[-1].id for answer in expired) == ["b", "x", "y"]
+    assert (scheduler.queued, scheduler.sharing.held) == (0, 0)
+
+
 def test_who_is_attached_is_cancelled_in_the_slot() -> None:
     scheduler = a_scheduler()
     beat(scheduler)
