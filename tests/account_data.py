@@ -348,6 +348,9 @@ class Plant:
             liked = self._chance.random() < (0.6 if row.deployment.endswith("v2") else 0.9)
             feedback = FeedbackRow(ts=at_us + 60_000, request_id=work.id, signal="thumbs", score=float(liked))
             self._tell(at_us + 60_000, feedback)
+        if row.outcome == "completed" and self._chance.random() < 0.1:
+            label = self._chance.choice(("helpful", "off topic"))
+            self._tell(at_us + 70_000, FeedbackRow(ts=at_us + 70_000, request_id=work.id, signal="review", label=label))
 
     def _attempt_row(self, site: Site, work: Work) -> RequestRow:
         outcome = {"cancelled": "cancelled", "failed": "failed"}.get(work.fate, "completed")

@@ -155,7 +155,7 @@ def _shared(layout: Layout) -> Iterable[Topic]:
         Topic(
             name=names.CONTROL,
             key="what it is about",
-            value="DeploymentState | Rollout",
+            value="DeploymentState | Rollout | Drain",
             partitions=1,
             retention_ms=0,
             cleanup="compact",
@@ -165,6 +165,14 @@ def _shared(layout: Layout) -> Iterable[Topic]:
             key="process",
             value="Arrow IPC stream of one table's rows",
             partitions=layout.trace_partitions,
+            retention_ms=week_ms,
+            dead_letters=names.DEAD_LETTERS,
+        ),
+        Topic(
+            name=names.FEEDBACK,
+            key="request id",
+            value="Feedback",
+            partitions=1,
             retention_ms=week_ms,
             dead_letters=names.DEAD_LETTERS,
         ),

@@ -12,6 +12,7 @@ import msgspec
 from topics.control import ControlRecord
 from topics.dispatches import Return, SlotRecord
 from topics.errors import BodyTooLarge, CodecError, InvalidDeadline, InvalidReply, InvalidRequest, RequestError
+from topics.feedback import Feedback
 from topics.fleet import Heartbeat, LaneReport, WorkersRecord
 from topics.requests import Cancellation, Request, Salvage
 from topics.responses import Response
@@ -31,6 +32,7 @@ _RESPONSE: msgspec.json.Decoder[Response] = msgspec.json.Decoder(Response)
 _HEARTBEAT = msgspec.json.Decoder(Heartbeat)
 _WORKERS: msgspec.json.Decoder[WorkersRecord] = msgspec.json.Decoder(WorkersRecord)
 _CANCELLATION = msgspec.json.Decoder(Cancellation)
+_FEEDBACK = msgspec.json.Decoder(Feedback)
 _CONTROL: msgspec.json.Decoder[ControlRecord] = msgspec.json.Decoder(ControlRecord)
 
 
@@ -131,6 +133,15 @@ def decode_cancellation(value: bytes) -> Cancellation:
         CodecError: no cancellation.
     """
     return _decode(_CANCELLATION, value, "cancellation")
+
+
+def decode_feedback(value: bytes) -> Feedback:
+    """A record of the feedback topic.
+
+    Raises:
+        CodecError: no feedback, or one that says nothing.
+    """
+    return _decode(_FEEDBACK, value, "feedback")
 
 
 def decode_control(value: bytes) -> ControlRecord:

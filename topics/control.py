@@ -1,7 +1,7 @@
 """What operators and controllers decide, on the compacted topic `inference.control`.
 
-The key of a record names what it is about (`deployment/<deployment>`, `rollout/<model>`), so that compaction keeps the
-newest decision of each.
+The key of a record names what it is about (`deployment/<deployment>`, `rollout/<model>`, `worker/<worker>`), so that
+compaction keeps the newest decision of each.
 """
 
 from typing import Annotated, Literal
@@ -40,4 +40,21 @@ class Rollout(Struct, kw_only=True, frozen=True, tag_field="type", tag="rollout"
         return f"rollout/{self.model}"
 
 
-ControlRecord = DeploymentState | Rollout
+class Drain(Struct, kw_only=True, frozen=True, tag_field="type", tag="drain"):
+    """A worker is to begin nothing more, hand back what does not end within the grace period, and end.
+
+    It is meant for one start of the worker, `run`, as heartbeats name it: a successor of the same name works on.
+    """
+
+    worker: str
+    run: str
+    grace_ms: Annotated[int, Meta(ge=0)] = 0
+    v: int = msgspec.field(default_factory=wire_version)
+
+    @property
+    def key(self) -> str:
+        """Record key."""
+        return f"worker/{self.worker}"
+
+
+ControlRecord = DeploymentState | Rollout | Drain

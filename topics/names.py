@@ -13,6 +13,7 @@ RESPONSES: Final = "inference.responses"
 CONTROL: Final = "inference.control"
 CANCELLATIONS: Final = "inference.cancellations"
 TRACE: Final = "inference.trace"
+FEEDBACK: Final = "inference.feedback"
 DEAD_LETTERS: Final = "inference.dlq"
 
 _WORD: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")

@@ -6,6 +6,7 @@ partition and offset become columns when it is stored, so they are not in here. 
 Append only: a new column goes to the end with a default, so that messages of an older sender stay readable.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -173,12 +174,12 @@ class GpuRow(Struct, kw_only=True, frozen=True):
 
 
 class FeedbackRow(Struct, kw_only=True, frozen=True):
-    """What somebody says about an answer: a `score` (higher is better) or a `label` under the name `signal`."""
+    """What somebody says about an answer: a `score` (higher is better; NaN for none) or a `label`, by name `signal`."""
 
     ts: int
     request_id: str
     signal: str
-    score: float = 0.0
+    score: float = math.nan
     label: str = ""
     source: str = ""
 

@@ -13,6 +13,7 @@ from pipeline.client.timeouts import Timeouts
 from pipeline.settings import KafkaSettings
 from topics import names
 from topics.errors import SettingsError
+from topics.feedback import Feedback
 from topics.requests import DEFAULT_TENANT, Cancellation, ReplyTo
 
 DEFAULT_CLASS: Final = "interactive"
@@ -191,3 +192,21 @@ class Client:
             TransportError: not acknowledged within `send_s`.
         """
         await self._connection.cancel(Cancellation(id=id, model=model, tenant=self._tenant))
+
+    async def feedback(
+        self, id: str, *, signal: str, score: float | None = None, label: str = "", source: str = ""
+    ) -> None:
+        """Say how good an answer was: it lands beside the request in the account, and drift per version shows there.
+
+        Args:
+            id: the request's.
+            signal: what is judged, such as `thumbs`; judgements of one signal are compared with each other.
+            score: higher is better, in the signal's own unit.
+            label: instead of a score, or beside it.
+            source: who judges.
+
+        Raises:
+            InvalidRequest: neither a score nor a label, or a word of more than 256 characters.
+            TransportError: not acknowledged within `send_s`.
+        """
+        await self._connection.judge(Feedback.of(id=id, signal=signal, score=score, label=label, source=source))

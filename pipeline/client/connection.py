@@ -23,6 +23,7 @@ from pipeline.settings import KafkaSettings
 from topics import names
 from topics.codec import encode
 from topics.errors import CodecError, PipelineError, TransportError
+from topics.feedback import Feedback
 from topics.requests import Cancellation, ReplyTo
 
 logger = logging.getLogger(__name__)
@@ -174,12 +175,24 @@ class Connection:
         Raises:
             TransportError: not acknowledged within `send_s`.
         """
+        await self._tell(names.CANCELLATIONS, cancellation)
+
+    async def judge(self, feedback: Feedback) -> None:
+        """Produce feedback. When this returns the broker has it.
+
+        Raises:
+            TransportError: not acknowledged within `send_s`.
+        """
+        await self._tell(names.FEEDBACK, feedback)
+
+    async def _tell(self, topic: str, record: Cancellation | Feedback) -> None:
+        limit_s = self._timeouts.send_s
         try:
-            async with asyncio.timeout(self._timeouts.send_s):
-                await self._sender.send(names.CANCELLATIONS, cancellation.id, encode(cancellation))
+            async with asyncio.timeout(limit_s):
+                await self._sender.send(topic, record.id, encode(record))
         except TimeoutError as error:
-            limit_s = self._timeouts.send_s
-            raise TransportError(f"cancellation of {cancellation.id} not acknowledged within {limit_s:g} s") from error
+            what = type(record).__name__.lower()
+            raise TransportError(f"{what} of {record.id} not acknowledged within {limit_s:g} s") from error
 
     def give_up(self, answer: Answer, why: TransportError) -> asyncio.Task[None] | None:
         """Nobody waits for this answer any more: forget it, and cancel its request if that needs its reader.

@@ -96,6 +96,11 @@ class SyncClient:
         loop, client = self._opened()
         loop.call(client.cancel(id, model=model))
 
+    def feedback(self, id: str, **judgement: Any) -> None:
+        """As `Client.feedback`."""
+        loop, client = self._opened()
+        loop.call(client.feedback(id, **judgement))
+
     def _opened(self) -> "tuple[_LoopThread, Client]":
         if self._loop is None or self._client is None:
             raise TransportError("the client is not open; use it as a context or call open() first")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from sinks.clickhouse.schema import Schema, establish
 from sinks.clickhouse.store import Store
 from sinks.recorder import Recorder
 from sinks.recorder.deadletters import DeadLetters
+from sinks.recorder.logs import Log, feedback_log, trace_log
 from sinks.recorder.patience import Patience, Stopped
 from topics import names
 from topics.errors import PipelineError
@@ -49,13 +50,15 @@ async def main(
     stop: asyncio.Event,
     *,
     trace_topic: str = names.TRACE,
+    feedback_topic: str = names.FEEDBACK,
     dead_letters: str = names.DEAD_LETTERS,
 ) -> int:
     """Record until `stop` is set. Returns 0, or 1 where it cannot go on; the log has the reason."""
+    logs = (trace_log(trace_topic), feedback_log(feedback_topic))
     os.nice(GIVES_WAY)
     try:
         async with AsyncExitStack() as stack:
-            await _record(settings, stop, stack, trace_topic, dead_letters)
+            await _record(settings, stop, stack, logs, dead_letters)
     except Stopped:
         return 0
     except (PipelineError, KafkaError) as error:
@@ -70,7 +73,7 @@ def data_folder(settings: ClickHouseSettings) -> Path:
 
 
 async def _record(
-    settings: Settings, stop: asyncio.Event, stack: AsyncExitStack, trace_topic: str, dead_letters: str
+    settings: Settings, stop: asyncio.Event, stack: AsyncExitStack, logs: Sequence[Log], dead_letters: str
 ) -> None:
     clickhouse = settings.clickhouse
     store = await _embedded(clickhouse, stack) if clickhouse.is_embedded else await _remote(clickhouse, stack)
@@ -78,32 +81,59 @@ async def _record(
     producer = kafka.producer(settings.kafka, client_id=CLIENT_ID)
     await producer.start()
     stack.push_async_callback(producer.stop)
-    consumer = _consumer(settings, trace_topic)
-    await consumer.start()
-    stack.push_async_callback(consumer.stop)
-    letters = DeadLetters(producer, topic=dead_letters)
-    recorder = Recorder(
-        store=store,
-        database=clickhouse.database,
-        consumer=consumer,
-        dead_letters=letters,
-        topic=trace_topic,
-        stop=stop,
-        shared=not clickhouse.is_embedded,
-    )
     tally = metrics.tally_of(settings, "recorder")
+    recorders = []
+    for log in logs:
+        consumer = _consumer(settings, log.topic)
+        await consumer.start()
+        stack.push_async_callback(consumer.stop)
+        letters = DeadLetters(producer, topic=dead_letters)
+        recorder = Recorder(
+            store=store,
+            database=clickhouse.database,
+            consumer=consumer,
+            dead_letters=letters,
+            log=log,
+            stop=stop,
+            shared=not clickhouse.is_embedded,
+        )
+        recorders.append(recorder)
+        if tally is not None:
+            _tell(tally, recorder, letters, _lags(recorder, stack))
     if tally is not None:
-        lags: dict[int, int] = {}
-        _tell(tally, recorder, letters, lags)
-        watching = asyncio.create_task(_watch(recorder, lags), name="recorder lag")
-        stack.callback(watching.cancel)
         await metrics.serve(settings.metrics, tally, stack)
     settle_memory()
-    await recorder.run(announce_ready)
+    await _run(recorders)
+
+
+def _lags(recorder: Recorder, stack: AsyncExitStack) -> Mapping[int, int]:
+    """By partition, how far behind a recorder is: kept up to date until the stack is left."""
+    lags: dict[int, int] = {}
+    watching = asyncio.create_task(_watch(recorder, lags), name="recorder lag")
+    stack.callback(watching.cancel)
+    return lags
+
+
+async def _run(recorders: Sequence[Recorder]) -> None:
+    """All of them until they end; what one raises ends the others."""
+    not_ready = len(recorders)
+
+    def on_ready() -> None:
+        nonlocal not_ready
+        not_ready -= 1
+        if not not_ready:
+            announce_ready()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for recorder in recorders:
+                group.create_task(recorder.run(on_ready))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 def _tell(tally: Tally, recorder: Recorder, letters: DeadLetters, lags: Mapping[int, int]) -> None:
-    """Let a tally ask what the recorder knows at that moment. `lags` are by partition, kept up to date by `_watch`."""
+    """Let a tally ask what a recorder knows at that moment. `lags` are by partition, kept up to date by `_watch`."""
     tally.ask("millrace_recorder_lag", lambda: {(str(kp),): float(lag) for kp, lag in lags.items()})
     tally.ask("millrace_recorder_rows_total", lambda: {(): float(recorder.rows)})
     tally.ask(

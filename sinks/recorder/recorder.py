@@ -1,4 +1,4 @@
-"""The loop from the trace topic to the tables: read, collect, insert, note the position. Nothing is decided here twice.
+"""The loop from a topic to the tables: read, collect, insert, note the position. Nothing is decided here twice.
 
 A Kafka record is done when its rows are in its table or it is among the dead letters; only then is the position moved.
 While the store is away nothing is read, so what waits is bounded, and Kafka keeps the rest.
@@ -16,8 +16,9 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from sinks.clickhouse.store import InsertRefused, Store
 from sinks.recorder.account import Account
 from sinks.recorder.blocks import Block, Blocks
-from sinks.recorder.columns import message_of, rows_of
+from sinks.recorder.columns import rows_of
 from sinks.recorder.deadletters import DeadLetters
+from sinks.recorder.logs import Log
 from sinks.recorder.marks import start_of
 from sinks.recorder.patience import Patience, Stopped
 from topics.errors import CodecError, TransportError
@@ -31,7 +32,7 @@ LOOK_AGAIN_S: Final = 30.0
 
 
 class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Records one trace topic in one database.
+    """Records one topic in one database.
 
     Args:
         store: where the rows go; its schema is there.
@@ -39,7 +40,7 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         consumer: started, without subscription. With a group, several recorders share the partitions of a remote
             store; without one this recorder takes all of them.
         dead_letters: takes what cannot be recorded.
-        topic: the trace topic.
+        log: the topic, and how its records become rows.
         stop: when set, `run` ends after what was read is recorded.
     """
 
@@ -50,14 +51,14 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         database: str,
         consumer: AIOKafkaConsumer,
         dead_letters: DeadLetters,
-        topic: str,
+        log: Log,
         stop: asyncio.Event,
         shared: bool = False,
     ) -> None:
         self._account = Account(store, database)
         self._consumer = consumer
         self._dead_letters = dead_letters
-        self._topic = topic
+        self._log = log
         self._stop = stop
         self._shared = shared
         self._patience = Patience(stop)
@@ -76,7 +77,7 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
         Nothing is fetched while the store is away; `measure_lag` asks the broker.
         """
-        highs = {kp: self._consumer.highwater(TopicPartition(self._topic, kp)) for kp in self._next}
+        highs = {kp: self._consumer.highwater(self._log.at(kp)) for kp in self._next}
         return {kp: max((high or 0) - self._next[kp], 0) for kp, high in highs.items()}
 
     async def measure_lag(self) -> dict[int, int]:
@@ -85,8 +86,8 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         Raises:
             KafkaError: the broker did not tell.
         """
-        ends = await self._consumer.end_offsets([TopicPartition(self._topic, kp) for kp in self._next])
-        known = {partition.partition: end for partition, end in ends.items()}
+        ends = await self._consumer.end_offsets([self._log.at(kp) for kp in self._next])
+        known = {self._log.kp(at.partition): end for at, end in ends.items()}
         return {kp: max(known[kp] - ko, 0) for kp, ko in self._next.items() if kp in known}
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -98,7 +99,7 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             TransportError: the topic does not exist.
         """
         if self._shared:
-            self._consumer.subscribe([self._topic], listener=self)
+            self._consumer.subscribe([self._log.topic], listener=self)
         else:
             await self._look_for_partitions()
             await self._take()
@@ -119,7 +120,7 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """The group gives partitions; the loop takes them."""
-        self._wanted = frozenset(partition.partition for partition in assigned)
+        self._wanted = frozenset(self._log.kp(at.partition) for at in assigned)
         self._has_changed = True
 
     async def _turn(self) -> None:
@@ -140,14 +141,15 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 logger.debug("cannot look for new partitions: %r", error)
 
     async def _read(self, record: ConsumerRecord[Any, Any]) -> None:
-        if self._has_changed or record.offset < self._next.get(record.partition, record.offset + 1):
+        kp = self._log.kp(record.partition)
+        if self._has_changed or record.offset < self._next.get(kp, record.offset + 1):
             return  # read before the partition was taken, or before it was sought
-        self._tell_gap(record.partition, record.offset)
+        self._tell_gap(kp, record.offset)
         try:
-            await self._accept(record)
+            await self._accept(record, kp)
         except CodecError as error:
             await self._dead_letters.send(record, code=error.code, message=error.message)
-        self._next[record.partition] = record.offset + 1
+        self._next[kp] = record.offset + 1
         self._blocks.touch(time.monotonic())
         if self._blocks.wait_s(time.monotonic()) == 0:
             await self._flush()
@@ -155,16 +157,12 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     def _tell_gap(self, kp: int, offset: int) -> None:
         expected = self._next[kp]
         if offset > expected:
-            logger.error("partition %s: offsets %s to %s were removed before they were read", kp, expected, offset - 1)
+            logger.error(
+                "%s/%s: offsets %s to %s were removed before they were read", *self._log.at(kp), expected, offset - 1
+            )
 
-    async def _accept(self, record: ConsumerRecord[Any, Any]) -> None:
-        message = message_of(
-            record.value,
-            list(record.headers),
-            kp=record.partition,
-            ko=record.offset,
-            log_ts_ms=record.timestamp,
-        )
+    async def _accept(self, record: ConsumerRecord[Any, Any], kp: int) -> None:
+        message = self._log.message_of(record, kp)
         if message is None:
             return
         marks = self._account.marks
@@ -209,7 +207,8 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Find the messages that the store refuses, in order, and record the others."""
         if len(block.messages) == 1:
             (message,) = block.messages
-            await self._dead_letters.send_remembered(message.kp, message.ko, code=error.code, message=error.message)
+            partition = self._log.at(message.kp).partition
+            await self._dead_letters.send_remembered(partition, message.ko, code=error.code, message=error.message)
             return
         for half in block.halves():
             await self._insert(half)
@@ -217,12 +216,12 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     async def _look_for_partitions(self) -> None:
         self._look_at_s = time.monotonic() + LOOK_AGAIN_S
         cluster = await self._consumer._client.fetch_all_metadata()
-        found = frozenset(cluster.partitions_for_topic(self._topic) or ())
-        if not found and not self._wanted:
-            raise TransportError(f"topic {self._topic} does not exist; make it with `millrace topics create`")
+        found = frozenset(map(self._log.kp, cluster.partitions_for_topic(self._log.topic) or ()))
+        if not found and not self._wanted and not self._log.is_optional:
+            raise TransportError(f"topic {self._log.topic} does not exist; make it with `millrace topics create`")
         if found > self._wanted:
             await self._flush()
-            self._consumer.assign([TopicPartition(self._topic, kp) for kp in sorted(found)])
+            self._consumer.assign([self._log.at(kp) for kp in sorted(found)])
             self._wanted = found
             self._has_changed = True
 
@@ -232,7 +231,7 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._dead_letters.forget()
         self._next.clear()
         self._has_changed = False
-        partitions = [TopicPartition(self._topic, kp) for kp in sorted(self._wanted)]
+        partitions = [self._log.at(kp) for kp in sorted(self._wanted)]
         if not partitions:
             return
         await self._patience.until_there(self._account.load)
@@ -242,14 +241,14 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             self._seek(partition, begins[partition], ends[partition])
 
     def _seek(self, partition: TopicPartition, begins: int, ends: int) -> None:
-        kp = partition.partition
+        kp = self._log.kp(partition.partition)
         account = self._account
         start = start_of(kp, marks=account.marks, positions=account.positions, begins=begins, ends=ends)
         if start.lost:
-            logger.error("partition %s: retention removed %s messages before they were recorded", kp, start.lost)
+            logger.error("%s/%s: retention removed %s messages before they were recorded", *partition, start.lost)
         try:
             self._consumer.seek(partition, start.offset)
         except IllegalStateError:  # taken away again meanwhile; the listener has said so
             return
         self._next[kp] = start.offset
-        logger.info("recording partition %s from offset %s of %s", kp, start.offset, ends)
+        logger.info("recording %s/%s from offset %s of %s", *partition, start.offset, ends)

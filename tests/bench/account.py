@@ -146,7 +146,11 @@ async def ingest(folder: Path, report: Report) -> None:
     await asyncio.to_thread(broker.start)
     try:
         topics = TraceTopics(
-            settings=KafkaSettings(brokers=broker.bootstrap), trace="trace", dead_letters="dlq", partitions=1
+            settings=KafkaSettings(brokers=broker.bootstrap),
+            trace="trace",
+            dead_letters="dlq",
+            feedback="feedback",
+            partitions=1,
         )
         await topics.create()
         await fill(topics)

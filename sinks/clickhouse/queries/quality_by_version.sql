@@ -32,7 +32,7 @@ FROM (
             SELECT request_id FROM feedback WHERE ts >= now() - toIntervalSecond(3600 * {hours:Float64})
         )
     ) AS r ON r.request_id = f.request_id
-    WHERE f.ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+    WHERE f.ts >= now() - toIntervalSecond(3600 * {hours:Float64}) AND NOT isNaN(f.score)
 )
 GROUP BY deployment, signal
 ORDER BY signal, deployment

@@ -142,7 +142,7 @@ class Responder:
     def _catalogue(self) -> Any:
         model = ModelLayout(model=self.lane.model, classes=("interactive",), deployments=())
         layout = Layout(models=(model,), pools=(self.pool,) if self.pool else (), response_partitions=1)
-        wanted = {self.lane.topic, names.responses_topic(self.pool), names.CANCELLATIONS}
+        wanted = {self.lane.topic, names.responses_topic(self.pool), names.CANCELLATIONS, names.FEEDBACK}
         return tuple(topic for topic in catalogue(layout) if topic.name in wanted)
 
 

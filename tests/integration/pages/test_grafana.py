@@ -1,6 +1,7 @@
 """Every statement of every dashboard, executed as Grafana would, has rows that its panel can show."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from infra.grafana.alerts import ALERTS, Alert
 from infra.grafana.boards import BOARDS
 from infra.grafana.build import FOLDER
-from tests.integration.pages.conftest import Served
+from tests.integration.pages.conftest import MINUTES, Served
 from tests.integration.pages.macros import expanded
 
 pytestmark = pytest.mark.integration
@@ -63,6 +65,19 @@ def test_a_variable_has_values(sql: str, client: Client, served: Served) -> None
     _, _, rows = _ask(client, served, sql)
 
     assert {row[0] for row in rows} == {"tiny", "large"}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.uid)
+def test_an_alert_rule_gets_one_number_of_each_of_its_labels(alert: Alert, client: Client, served: Served) -> None:
+    """Over the account's own time, halved: the shipped rule looks back a day."""
+    halved = alert.sql.replace("toIntervalHour(12)", f"toIntervalMinute({MINUTES // 2})")
+    result = client.query(halved)
+
+    names = list(result.column_names)
+    assert names == ["deployment", "signal", "drift"]
+    assert len({row[:2] for row in result.result_rows}) == len(result.result_rows) > 0
+    assert {row[0] for row in result.result_rows} <= {row.deployment for row in served.rows.finals()}
+    assert all(math.isfinite(row[2]) for row in result.result_rows)
 
 
 def _timeseries(names: list[str], types: list[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -21,6 +21,7 @@ def make_topics(kafka: KafkaBroker, unique_name: Callable[[str], str], tmp_path:
             settings=KafkaSettings(brokers=kafka.bootstrap),
             trace=unique_name("trace"),
             dead_letters=unique_name("dlq"),
+            feedback=unique_name("feedback"),
             partitions=partitions,
         )
         await topics.create()

@@ -1,4 +1,4 @@
-"""A recorder as a process of its own, on topics of its own: `recorder_child TRACE_TOPIC DLQ_TOPIC section.key=value …`.
+"""A recorder as a process of its own, on topics of its own: `recorder_child TRACE FEEDBACK DLQ section.key=value …`.
 
 The product's recorder reads the one trace topic of its cluster; tests share a broker.
 """
@@ -10,6 +10,7 @@ from pipeline.runtime.process import run
 from pipeline.settings import load
 
 if __name__ == "__main__":
-    trace_topic, dead_letters, *flags = sys.argv[1:]
+    trace, feedback, dead_letters, *flags = sys.argv[1:]
     settings = load(environ={}, flags=flags)
-    sys.exit(run(lambda stop: main(settings, stop, trace_topic=trace_topic, dead_letters=dead_letters)))
+    topics = {"trace_topic": trace, "feedback_topic": feedback, "dead_letters": dead_letters}
+    sys.exit(run(lambda stop: main(settings, stop, **topics)))

@@ -101,6 +101,7 @@ class TraceTopics:
     settings: KafkaSettings
     trace: str
     dead_letters: str
+    feedback: str
     partitions: int
 
     async def create(self) -> None:
@@ -113,6 +114,7 @@ class TraceTopics:
                 [
                     NewTopic(self.trace, self.partitions, 1, topic_configs=config),
                     NewTopic(self.dead_letters, 1, 1, topic_configs=config),
+                    NewTopic(self.feedback, 1, 1, topic_configs=config),
                 ]
             )
         finally:
@@ -178,6 +180,11 @@ class Sender:
             self.topics.trace, value, key=b"test", headers=headers, partition=partition
         )
 
+    async def feedback(self, value: bytes) -> None:
+        """Send any bytes as feedback."""
+        assert self._producer is not None
+        await self._producer.send_and_wait(self.topics.feedback, value, partition=0)
+
 
 class RecorderProcess:
     """A recorder that can be killed and started again on the same data.
@@ -206,6 +213,7 @@ class RecorderProcess:
                 "-m",
                 "tests.integration.sinks.recorder_child",
                 topics.trace,
+                topics.feedback,
                 topics.dead_letters,
                 *flags,
             ],

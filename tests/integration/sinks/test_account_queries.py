@@ -1,5 +1,6 @@
 """The named queries, asked of a generated account and compared with the same figures counted in plain Python."""
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -229,9 +230,20 @@ def test_quality_is_told_by_version(account: Account, ask: Ask) -> None:
     deployment = {row.request_id: row.deployment for row in account.finals()}
     scores: dict[str, list[float]] = defaultdict(list)
     for feedback in account.of("feedback"):
-        scores[deployment[feedback.request_id]].append(feedback.score)
+        if not math.isnan(feedback.score):
+            scores[deployment[feedback.request_id]].append(feedback.score)
     assert {name: row["scores"] for name, row in told.items()} == {name: len(its) for name, its in scores.items()}
     assert told["tiny@v2"]["mean_score"] == pytest.approx(sum(scores["tiny@v2"]) / len(scores["tiny@v2"]), abs=1e-4)
+
+
+def test_labels_are_told_by_version(account: Account, ask: Ask) -> None:
+    rows = ask("labels_by_version")
+
+    deployment = {row.request_id: row.deployment for row in account.finals()}
+    labels = Counter((deployment[f.request_id], f.label) for f in account.of("feedback") if f.label)
+    assert {(row["deployment"], row["label"]): row["labels"] for row in rows} == labels
+    for version in {row["deployment"] for row in rows}:
+        assert sum(row["share"] for row in rows if row["deployment"] == version) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_newest_rollout_is_compared(account: Account, ask: Ask) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from infra.devstack.ports import Ports
 from infra.devstack.processes import Child
+from sinks.recorder.logs import FEEDBACK_KP
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import MakeTopics
 from tests.integration.sinks.recording import (
@@ -22,6 +23,8 @@ from tests.integration.sinks.recording import (
     an_event,
     audit,
 )
+from topics.codec import encode
+from topics.feedback import Feedback
 from topics.headers import header
 from topics.trace import encode_rows
 
@@ -103,7 +106,7 @@ async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopic
 
     assert found.rows == sender.sent
     assert not any(found.doubled.values())
-    assert "recording partition 0 from offset 20 of 40" in log
+    assert f"recording {topics.trace}/0 from offset 20 of 40" in log
 
 
 async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeTopics, tmp_path: Path) -> None:
@@ -118,9 +121,30 @@ async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeT
             found = await audit(recorder.url)
             log = recorder.child.log_text()
 
-    assert "recording partition 0 from offset 0 of 20" in log
+    assert f"recording {topics.trace}/0 from offset 0 of 20" in log
     assert found.rows == sender.sent
     assert not any(found.doubled.values())
+
+
+async def test_what_clients_say_lands_once_and_nonsense_does_not_hold_it_up(
+    make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = await make_topics()
+    async with Sender(topics) as sender:
+        async with recording(topics, tmp_path) as recorder:
+            await sender.feedback(encode(Feedback(id="r1", signal="thumbs", score=1.0)))
+            await sender.feedback(b"nonsense")
+            await sender.feedback(encode(Feedback(id="r2", signal="review", label="helpful")))
+            await recorder.recorded({FEEDBACK_KP: 3})
+        await sender.feedback(encode(Feedback(id="r1", signal="thumbs", score=0.0)))
+        async with recording(topics, tmp_path) as recorder:
+            await recorder.recorded({FEEDBACK_KP: 4})
+            rows = await recorder.ask(
+                "SELECT request_id, signal, ifNotFinite(score, -1), label FROM feedback ORDER BY ko"
+            )
+
+    assert rows == [("r1", "thumbs", 1.0, ""), ("r2", "review", -1.0, "helpful"), ("r1", "thumbs", 0.0, "")]
+    assert len(await topics.dead()) == 1
 
 
 async def test_what_is_no_message_goes_to_the_dead_letters_and_the_rest_goes_on(

@@ -5,13 +5,17 @@ import json
 import pytest
 
 from infra.grafana.boards import BOARDS
-from infra.grafana.build import FOLDER, text
+from infra.grafana.build import ALERTS_FILE, FOLDER, alerts_text, text
 from infra.grafana.model import COLUMNS, Board, dashboard
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 def test_the_committed_file_is_current(board: Board) -> None:
     assert (FOLDER / f"{board.uid}.json").read_text() == text(board), "run python -m infra.grafana.build"
+
+
+def test_the_committed_alert_rules_are_current() -> None:
+    assert ALERTS_FILE.read_text() == alerts_text(), "run python -m infra.grafana.build"
 
 
 def test_there_are_no_other_files() -> None:

@@ -67,6 +67,7 @@ ASKED_FOR = (
     "cost_per_million_tokens",
     "error_budget",
     "idle_cost",
+    "labels_by_version",
     "latency_by_class_and_station",
     "latency_over_time",
     "one_request",

@@ -27,13 +27,15 @@ def test_a_cluster_has_these_topics() -> None:
         "inference.cancellations",
         "inference.control",
         "inference.trace",
+        "inference.feedback",
         "inference.dlq",
     ]
 
 
 def test_a_cluster_without_models_has_the_shared_topics() -> None:
     present = {topic.name for topic in catalogue(Layout(models=()))}
-    assert present == {names.RESPONSES, names.CANCELLATIONS, names.CONTROL, names.TRACE, names.DEAD_LETTERS}
+    shared = {names.CANCELLATIONS, names.CONTROL, names.TRACE, names.FEEDBACK, names.DEAD_LETTERS}
+    assert present == {names.RESPONSES, *shared}
 
 
 @pytest.mark.parametrize(

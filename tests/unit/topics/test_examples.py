@@ -31,8 +31,10 @@ DECODERS: dict[str, Decode] = {
     "cancelled": codec.decode_response,
     "heartbeat": codec.decode_heartbeat,
     "lanes": codec.decode_workers_record,
+    "feedback": codec.decode_feedback,
     "deployment": codec.decode_control,
     "rollout": codec.decode_control,
+    "drain": codec.decode_control,
 }
 
 
