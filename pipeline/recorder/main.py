@@ -162,7 +162,7 @@ async def _embedded(settings: ClickHouseSettings, stack: AsyncExitStack) -> Stor
         folder,
         host=settings.host,
         port=settings.port,
-        users=(User(name=settings.user, password=settings.password),),
+        users=users_of(settings),
         database=settings.database,
     )
     await server.start()
@@ -173,6 +173,14 @@ async def _embedded(settings: ClickHouseSettings, stack: AsyncExitStack) -> Stor
     store = EmbeddedStore(server, folder)
     stack.push_async_callback(store.close)
     return store
+
+
+def users_of(settings: ClickHouseSettings) -> tuple[User, ...]:
+    """Who may ask the embedded engine: the owner, and one who may only read unless that would open a closed door."""
+    owner = User(name=settings.user, password=settings.password)
+    reader = User(name=settings.reader, password=settings.reader_password, readonly=True)
+    has_reader = settings.reader and (settings.reader_password or not settings.password)
+    return (owner, reader) if has_reader else (owner,)
 
 
 async def _remote(settings: ClickHouseSettings, stack: AsyncExitStack) -> Store:

@@ -24,6 +24,8 @@ def check(settings: Settings) -> None:
     if not settings.clickhouse.is_embedded and (url.scheme not in ("http", "https") or not url.hostname):
         shown = without_password(settings.clickhouse.url)
         raise SettingsError(f"clickhouse.url {shown!r} is neither 'embedded' nor an http(s) URL")
+    if settings.clickhouse.reader == settings.clickhouse.user:
+        raise SettingsError(f"clickhouse.reader and clickhouse.user are both {settings.clickhouse.user!r}; rename one")
     if settings.clickhouse.is_embedded and settings.clickhouse.cluster:
         raise SettingsError("clickhouse.cluster is set, but the embedded engine is one server; set clickhouse.url too")
     receiver = urlsplit(settings.otel.endpoint)

@@ -48,6 +48,11 @@ class ClickHouseSettings(_Section, kw_only=True, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8123
     """Where the recorder serves the embedded engine's HTTP interface; 0 for any free port."""
+    reader: str = "reader"
+    """A user of the embedded engine who may only read, for dashboards and guests; empty for none.
+
+    Where `password` is set there is no such user before `reader_password` is."""
+    reader_password: str = ""
     cluster: str = ""
     """Name of the cluster of servers that replicate the database; empty for one server. Not for the embedded engine."""
     retention_days: dict[str, Positive] = {}

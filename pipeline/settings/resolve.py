@@ -33,7 +33,7 @@ from pipeline.settings.model import (
 )
 from topics.errors import SettingsError
 
-SECRET_FIELDS: Final = frozenset({"password", "ssl_password"})
+SECRET_FIELDS: Final = frozenset({"password", "reader_password", "ssl_password"})
 _PART: Final = re.compile(r'"([^"]+)"|([^."\s]+)')
 _KEY: Final = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*")
 _SLO: Final = ({"ttft_ms", "tpot_ms"}, {"e2e_ms"})

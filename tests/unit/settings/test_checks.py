@@ -49,6 +49,7 @@ WRONG = {
     "classes.slow states no SLO": Settings(classes={"slow": ClassSettings(priority=1, deadline_ms=1)}),
     "classes.half states no SLO": Settings(classes={"half": ClassSettings(priority=1, deadline_ms=1, ttft_ms=1)}),
     "kafka.brokers is empty": Settings(kafka=KafkaSettings(brokers=" ")),
+    "clickhouse.reader and clickhouse.user": Settings(clickhouse=ClickHouseSettings(user="a", reader="a")),
     "SASL_SSL needs kafka.username and kafka.password": Settings(
         kafka=KafkaSettings(security_protocol="SASL_SSL", username="me")
     ),
@@ -87,7 +88,7 @@ def test_a_class_keeps_what_is_not_changed() -> None:
 def test_secrets_are_masked_and_the_rest_is_shown() -> None:
     secret = Settings(
         kafka=KafkaSettings(username="me", password="hush", ssl_password="hush"),
-        clickhouse=ClickHouseSettings(url="https://me:hush@ch:8443/?a=b", password="hush"),
+        clickhouse=ClickHouseSettings(url="https://me:hush@ch:8443/?a=b", password="hush", reader_password="hush"),
     )
     shown = masked(secret)
     assert "hush" not in json.dumps(shown)
