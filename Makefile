@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account bench-recorder-kill lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-tracing: setup ## what the trace costs in CPU per request, with it and wit
 
 bench-account: setup ## how fast the account is written and asked, at 5 million events (tests/bench)
 	$(BIN)/python -m tests.bench.account
+
+bench-recorder-kill: setup ## the recorder killed a hundred times under load: no row lost, none doubled (tests/bench)
+	$(BIN)/python -m tests.bench.recorder_kill
 
 lock: setup ## recompile the locks from pyproject.toml and infra/locks/*.in
 	$(COMPILE) pyproject.toml --output-file $(LOCKS)/base.txt

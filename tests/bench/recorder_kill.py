@@ -1,0 +1,55 @@
+"""`kill -9` of the recorder at a hundred random moments under load: `python -m tests.bench.recorder_kill [--kills N]`.
+
+Nothing may be lost, nothing may be there twice, and every projection has to agree with its table.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from infra.devstack.kafka import KafkaBroker
+from pipeline.settings import KafkaSettings
+from tests.bench.report import Report
+from tests.integration.sinks.killing import kill_again_and_again
+from tests.integration.sinks.recording import TraceTopics
+
+
+def _tell(number: int, rows: int) -> None:
+    sys.stderr.write(f"kill {number}, {rows:,} rows sent\n")
+
+
+async def bench(kills: int, seed: int, folder: Path) -> int:
+    """The whole benchmark; the exit code."""
+    broker = KafkaBroker(folder=folder / "kafka", log=folder / "kafka.log")
+    await asyncio.to_thread(broker.start)
+    try:
+        topics = TraceTopics(
+            settings=KafkaSettings(brokers=broker.bootstrap),
+            trace="trace",
+            dead_letters="dlq",
+            feedback="feedback",
+            partitions=2,
+        )
+        await topics.create()
+        sent, found = await kill_again_and_again(topics, folder, kills=kills, seed=seed, on_kill=_tell)
+    finally:
+        await asyncio.to_thread(broker.close)
+    report = Report("recorder-kill")
+    report.figure("kills", kills)
+    report.figure("rows_sent", sum(sent.values()))
+    missing = sum(max(count - found.rows[table], 0) for table, count in sent.items())
+    report.at_most("rows lost", missing, 0)
+    report.at_most("rows doubled", sum(found.doubled.values()), 0)
+    report.at_most("projections that differ from their table", len(found.differing), 0)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="how often (default: 100)")
+    parser.add_argument("--seed", type=int, default=1, help="of load and moments (default: 1)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="millrace-recorder-kill-") as folder:
+        sys.exit(asyncio.run(bench(given.kills, given.seed, Path(folder))))

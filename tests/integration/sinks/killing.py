@@ -1,0 +1,59 @@
+"""`kill -9` of a recorder at random moments under load, again and again.
+
+A kill may fall between the inserts of one flush, in the middle of one, between rows and position, or into a start. What
+the tables hold decides what is new; the position only says where to look from.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.sinks.recording import TABLES, Audit, RecorderProcess, Sender, TraceTopics, audit
+
+EARLIEST_S = 0.05
+LATEST_S = 2.5
+"""How long after a start the kill comes."""
+
+
+async def kill_again_and_again(
+    topics: TraceTopics, folder: Path, *, kills: int, seed: int, on_kill: Callable[[int, int], None]
+) -> tuple[dict[str, int], Audit]:
+    """Kill a recorder `kills` times while messages come, and let it catch up: what was sent, and what was found.
+
+    Args:
+        topics: its trace topic, of two partitions.
+        kills: how often.
+        folder: of its engine.
+        seed: of the load and of the moments.
+        on_kill: called after each kill with its number and the rows sent so far.
+    """
+    recorder = RecorderProcess(topics, folder)
+    choose = random.Random(seed)
+    stop = asyncio.Event()
+    async with Sender(topics) as sender:
+        load = asyncio.create_task(_load(sender, stop, random.Random(seed + 1)))
+        try:
+            for number in range(1, kills + 1):
+                await recorder.start()
+                with contextlib.suppress(TimeoutError):  # the moment of the kill, not a wait for a fact
+                    await asyncio.wait_for(asyncio.shield(load), choose.uniform(EARLIEST_S, LATEST_S))
+                await recorder.kill()
+                on_kill(number, sum(sender.sent.values()))
+            stop.set()
+            await load
+            await recorder.start()
+            await recorder.recorded(await topics.ends(), within_s=120)
+            return sender.sent, await audit(recorder.url)
+        finally:
+            stop.set()
+            await recorder.stop()
+
+
+async def _load(sender: Sender, stop: asyncio.Event, choose: random.Random) -> None:
+    """Messages of changing sizes to both partitions, about a hundred a second."""
+    while not stop.is_set():
+        await sender.rows(choose.choice(TABLES), choose.randint(1, 200), partition=choose.randrange(2))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.01)
