@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from topics.bodies import Endpoint
 from topics.requests import ReplyTo, wire_version
+from topics.responses import Usage
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -54,6 +55,10 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
 
     `backlog` counts the tenant's requests that waited in the same lane when this one was dispatched.
 
+    What `yields` may be parked: ended, handed back and gone on with later, when the worker is given something that does
+    not yield and has no room for it. `sequence_limit` says how many sequences the worker is to hold at most once it has
+    this one, 0 for as many as its engine takes. A worker that does not know these fields parks nothing.
+
     A dispatch with a `primary` is attached: its worker copies the answer of that request instead of generating one, or
     hands the dispatch back as `detached` if there will be none. It takes no room, and its `seq` is 0. A worker that
     does not know the field generates the answer, which is right as well.
@@ -78,6 +83,8 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     stations: Stations
     reason: str
     backlog: Count = 0
+    yields: bool = False
+    sequence_limit: Count = 0
     primary: Primary | None = None
     v: int = msgspec.field(default_factory=wire_version)
 
@@ -105,12 +112,15 @@ SlotRecord = Dispatch | Owner | Cancel
 class Return(Struct, kw_only=True, frozen=True, tag_field="type", tag="return"):
     """Work that a worker hands back unfinished: the processor dispatches it again with the next hop.
 
-    `dispatched_at_ms` is the broker time of the dispatch that is handed back. `detached`: the primary of an attached
-    dispatch has ended without an answer that can be shared.
+    Nothing was written for the request before `dispatched_at_ms` in broker time. `detached`: the primary of an attached
+    dispatch has ended without an answer that can be shared. `parked`: it gave way to work that does not yield.
+    `usage` is what the request has used so far, where it has begun, `generated` the tokens of the attempt that ended.
     """
 
     dispatch: Dispatch
     dispatched_at_ms: int
     worker: str
     reason: Literal["drained", "parked", "detached"]
+    usage: Usage | None = None
+    generated: Count = 0
     v: int = msgspec.field(default_factory=wire_version)

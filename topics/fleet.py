@@ -36,11 +36,17 @@ class Slot(Struct, kw_only=True, frozen=True):
 
 
 class Credits(Struct, kw_only=True, frozen=True):
-    """Room for work. `prefill_backlog_tokens` are prompt tokens that wait inside the engine."""
+    """Room for work. `prefill_backlog_tokens` are prompt tokens that wait inside the engine.
+
+    `parkable_sequences` and the KV tokens that those hold would become free if running work that yields were handed
+    back: room for work that does not yield, beside what is free. 0 from a worker that does not park.
+    """
 
     free_sequences: Count
     free_kv_tokens: Count
     prefill_backlog_tokens: Count = 0
+    parkable_sequences: Count = 0
+    parkable_kv_tokens: Count = 0
 
 
 class Limits(Struct, kw_only=True, frozen=True):

@@ -6,7 +6,7 @@ order to a `Reader` and believes only what it accepts. The rule needs no clock a
 decides. It holds no tokens; who wants them keeps what was accepted.
 
 Source: the rule was checked as a model over random interleavings of double dispatches, stalls, crashes and lost
-deliveries; `tests/properties/test_reader_rule.py` repeats that on this code.
+deliveries; `tests/properties/test_takeover.py` repeats that on this code.
 """
 
 from enum import Enum

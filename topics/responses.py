@@ -22,7 +22,8 @@ FinishReason = Literal["stop", "length"]
 class Started(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="started"):
     """An attempt begins. `dispatch` is the address of its dispatch record, `term` the offset of the owner's marker.
 
-    `restart` voids the tokens so far: the engine could not continue them.
+    `restart` voids the tokens so far: the engine could not continue them. `trial`: engines or workers died under its
+    predecessors, so that nothing else begins beside this one until it has ended or got further than they did.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Started(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="
     dispatch: str
     term: int
     deployment: str
+    on_trial: bool = msgspec.field(name="trial", default=False)
     v: int = msgspec.field(default_factory=wire_version)
 
 
@@ -54,7 +56,10 @@ class Delta(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="ty
 
 
 class Progress(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type", tag="progress"):
-    """Tokens of a request that does not stream, from `seq` on: there to resume from, not to be shown."""
+    """Tokens of a request that does not stream, from `seq` on: there to resume from, not to be shown.
+
+    One without tokens says that its worker has given the attempt up and lives.
+    """
 
     id: str
     origin: str

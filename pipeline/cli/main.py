@@ -59,7 +59,7 @@ GROUPS: Final[dict[str, tuple[Command, ...]]] = {
     ),
     "processes": (
         Command(name="processor", summary="queue, batch and route the requests of some models"),
-        Command(name="worker", summary="run one engine replica of a deployment"),
+        Command(name="worker", summary="run one engine replica of a deployment, or drain one"),
         Command(name="recorder", summary="write the trace into ClickHouse"),
         Command(name="otel", summary="export the trace as OpenTelemetry spans"),
     ),

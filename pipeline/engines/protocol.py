@@ -27,6 +27,8 @@ class EngineRequest(Struct, kw_only=True, frozen=True):
         priority: lower goes first inside the engine.
         continued: token ids that are part of the answer already; generation goes on after them. They count towards
             limits and usage and are not delivered again.
+        repeats_text: whether the text of the continued tokens is wanted again, without the tokens, with the first
+            output: by whom nobody has told it to.
         batch: what it was dispatched with; a run-to-completion engine runs the parts of a batch together, the others
             do not care. None where it is a batch of its own.
     """
@@ -36,6 +38,7 @@ class EngineRequest(Struct, kw_only=True, frozen=True):
     body: Body
     priority: int = 0
     continued: tuple[int, ...] = ()
+    repeats_text: bool = False
     batch: BatchPart | None = None
 
 

@@ -99,11 +99,14 @@ class LocalCluster:
         state.remove(self.folder)
 
     def revive(self) -> list[str]:
-        """Start what has ended again; only the broker is waited for. Returns the names of what was started."""
+        """Start what has ended again; only the broker is waited for. Returns the names of what was started.
+
+        What ended without an error was asked to, as a worker that was drained, and stays ended.
+        """
         if not self.broker.alive:
             self.broker.start()
             return ["kafka", *self.revive()]
-        ended = [name for name, child in self.children.items() if not child.alive]
+        ended = [name for name, child in self.children.items() if not child.alive and child.returncode != 0]
         for name in ended:
             self._ready_file(name).unlink(missing_ok=True)
             self.children[name].spawn()

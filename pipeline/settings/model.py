@@ -76,7 +76,8 @@ class ClassSettings(_Section, kw_only=True, frozen=True):
     order requests are served, how large batches grow, and what is turned away: a request that would miss it is rejected
     at once or, where that shows later, expires (`predicted_late`). One that names a `deadline_ms` of its own is judged
     by that instead. `deadline_ms` is the end for requests that name none. `priority` 0 goes first. A class without
-    `shed` is never turned away: it fills what the others leave, and leaves them a reserve on every worker.
+    `shed` is never turned away: it fills what the others leave, and leaves them a reserve on every worker. Where that
+    is not enough, its running sequences give way (they are parked) and go on where they stopped when there is room.
     """
 
     priority: Annotated[int, Meta(ge=0, le=100)]
@@ -106,6 +107,9 @@ class VllmDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", ta
     prefix_caching: bool = True
     threads: Annotated[int, Meta(ge=0)] = 0
     """OpenMP threads of the CPU engine; 0 leaves it to vLLM."""
+    step_limit_s: Annotated[float, Meta(gt=0)] = 60.0
+    """An engine that has sequences and makes no step for so many seconds is killed and started again. On a GPU a step
+    takes well below a second; on a CPU a large prompt may take many."""
 
 
 class SimulatedDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", tag="simulated"):
@@ -137,6 +141,9 @@ class SimulatedDeployment(_Section, kw_only=True, frozen=True, tag_field="engine
     """Share of steps or batches that take twice as long."""
     batch_wait_s: Annotated[float, Meta(ge=0, le=60)] = 0.05
     """How long a batch waits for parts that do not come, because they ended before or their slot has moved."""
+    step_limit_s: Annotated[float, Meta(gt=0)] = 60.0
+    """An engine that has sequences and makes no step for so many seconds is killed and started again; a batch that runs
+    to completion is one step."""
 
 
 Deployment = VllmDeployment | SimulatedDeployment

@@ -10,14 +10,18 @@ from types import MappingProxyType
 from typing import Final
 
 from pipeline.engines.protocol import Output
-from pipeline.worker.cancels import EarlyCancels
+from pipeline.worker.cancels import REMEMBER_S, EarlyCancels, Place
 from pipeline.worker.clock import BrokerClock
+from pipeline.worker.copying import Copy
 from pipeline.worker.effects import Acknowledge, Effect, Fatal
 from pipeline.worker.jobs import Ending, Job, Jobs, Phase
 from pipeline.worker.lifecycle import Lifecycle
+from pipeline.worker.parking import Parkable, Parking, parkable
+from pipeline.worker.resuming import Resume
 from pipeline.worker.rows import Identity
 from pipeline.worker.slot import SlotOwner, Taken
 from pipeline.worker.telling import Headers, Teller
+from pipeline.worker.watching import Gap
 from topics.dispatches import Cancel, Dispatch
 from topics.errors import PipelineError
 from topics.fleet import Finished
@@ -33,14 +37,22 @@ class WorkerCore:
         identity: who this worker is.
         new_id: makes names of attempts: random, unique, short.
         return_partitions: of the topic of returned work.
+        longest_deadline_s: that a request may have, in seconds; so long a cancellation waits for its request.
     """
 
-    def __init__(self, identity: Identity, *, new_id: Callable[[], str], return_partitions: int) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        new_id: Callable[[], str],
+        return_partitions: int,
+        longest_deadline_s: float = REMEMBER_S,
+    ) -> None:
         self.clock = BrokerClock()
         self._teller = Teller(identity, return_partitions=return_partitions)
         self._life = Lifecycle(self._teller, new_id=new_id)
         self._letters: dict[str, tuple[SlotOwner, int]] = {}
-        self._early = EarlyCancels()
+        self._early = EarlyCancels(remember_s=longest_deadline_s)
 
     # What the worker holds
 
@@ -62,7 +74,13 @@ class WorkerCore:
     @property
     def waiting(self) -> int:
         """Dispatches that have not been given to the engine."""
-        return len(self._life.waiting) + len(self._life.quarantine)
+        resuming = sum(job.phase is Phase.RESUMING for job in self._life.following.values())
+        return len(self._life.waiting) + len(self._life.quarantine) + resuming
+
+    @property
+    def parkable(self) -> Parkable:
+        """What running work that yields would leave."""
+        return parkable(self._life.running.values())
 
     @property
     def wake_at_us(self) -> int | None:
@@ -77,12 +95,14 @@ class WorkerCore:
 
     # Events: the slots
 
-    def on_taken(self, slot: SlotOwner, taken: Iterable[Taken], now_us: int) -> list[Effect]:
-        """Records of a slot that are to be worked on, in log order."""
+    def on_taken(
+        self, slot: SlotOwner, taken: Iterable[Taken], now_us: int, *, parking: Parking | None = None
+    ) -> list[Effect]:
+        """Records of a slot that are to be worked on, in log order. `parking` makes room for them, if given."""
         for record in taken:
             self.clock.observe(record.at_ms, now_us // 1000)
             if isinstance(record.record, Dispatch):
-                self._take(Job(record, record.record, slot), now_us)
+                self._take(Job(record, record.record, slot), now_us, parking)
             else:
                 self._cancel(record.record, record, slot, now_us)
         return self._done()
@@ -119,6 +139,7 @@ class WorkerCore:
         self._early.forget(slot)
         for job in self._life.jobs:
             if job.slot is slot:
+                self._keep_again(job, now_us)
                 self._life.lose(job, now_us)
         self._life.begin_waiting(now_us)
         return self._done()
@@ -150,6 +171,8 @@ class WorkerCore:
             if job.attempt is not None:
                 job.attempt.gpu_ns += charged.get(name, 0)
             self._life.after_death(job, was_alone, now_us)
+        for job in list(self._life.following.values()):
+            self._life.takeovers.interrupt(job, now_us)
         return self._done()
 
     def on_outputs(self, outputs: list[Output], now_us: int) -> list[Effect]:
@@ -191,19 +214,30 @@ class WorkerCore:
                 self._life.effects.append(Fatal(f"dead letter {ref} was refused"))
             elif ref in self._life.running:
                 self._life.abort(self._life.running[ref], Ending.UNDELIVERED)
-            elif ref in self._life.copies:
-                self._life.copy_refused(self._life.copies[ref], now_us)
+            elif ref in self._life.following:
+                self._life.follower_refused(self._life.following[ref], now_us)
             elif ref in self._life.publishing:
                 self._life.refused(ref, self._life.publishing.pop(ref), now_us)
         return self._done()
 
-    def on_log(self, found: Iterable[tuple[int, Response]], now_us: int) -> list[Effect]:
-        """Records of primaries, in log order, each for the job of a serial number that follows it."""
+    def on_log(self, found: Iterable[tuple[int, Response | Gap]], now_us: int) -> list[Effect]:
+        """Records in log order, each for the job of a serial number that reads it: of its primary, or of its own."""
+        readers: dict[int, Resume | Copy | None] = {}
         for serial, record in found:
             job = self._life.jobs.at(serial)
-            copied = job.copy.feed(record) if job is not None and job.copy is not None else None
-            if job is not None and copied is not None:
-                self._life.copy(job, copied, now_us)
+            # One that has begun to read again meanwhile is told from the beginning, later.
+            if job is None or readers.setdefault(serial, job.resume or job.copy) is not (job.resume or job.copy):
+                continue
+            if job.resume is not None:
+                fate = job.resume.feed(record)
+                if fate is not None:
+                    self._life.takeovers.step(job, fate, now_us)
+            elif job.copy is not None:
+                copied = job.copy.feed(record)
+                if copied is not None:
+                    self._life.copies.step(job, copied, now_us)
+        if self._life.quarantine.is_open and self._life.quarantine.advance():
+            self._life.begin_waiting(now_us)
         return self._done()
 
     # Events: time and the operator
@@ -234,7 +268,7 @@ class WorkerCore:
     def on_grace_over(self, now_us: int) -> list[Effect]:
         """Hand back what still runs."""
         for job in self._life.jobs:
-            if job.phase is Phase.FOLLOWING:
+            if job.phase is Phase.FOLLOWING or (job.phase is Phase.RESUMING and job.ending is None):
                 self._life.let_go(job, now_us)
         for job in list(self._life.running.values()):
             if job.ending is None:
@@ -254,11 +288,12 @@ class WorkerCore:
 
     # Taking
 
-    def _take(self, job: Job, now_us: int) -> None:
+    def _take(self, job: Job, now_us: int, parking: Parking | None) -> None:
         self._life.jobs.add(job)
         self._life.changes += 1
         was_cancelled, places = self._early.take(job.dispatch)
-        job.acknowledges.extend((place.slot, place.offset) for place in places)
+        for place in places:
+            self._end_with(job, place)
         if was_cancelled:
             self._life.end_early(job, Ending.CANCELLED, now_us)
         elif job.dispatch.deadline_at_ms <= self.clock.broker_ms(now_us // 1000):
@@ -267,17 +302,35 @@ class WorkerCore:
             self._life.hand_back(job)
         else:
             self._life.deadlines.add(job.serial, job.dispatch.deadline_at_ms)
+            if parking is not None:
+                self._life.make_room(job, parking)
             self._life.begin_or_wait(job, now_us)
 
     def _cancel(self, cancel: Cancel, taken: Taken, slot: SlotOwner, now_us: int) -> None:
-        meant = self._life.jobs.meant_by(cancel)
+        meant, place = self._life.jobs.meant_by(cancel), Place(cancel=cancel, slot=slot, offset=taken.offset)
         if not meant:
-            displaced = self._early.keep(cancel, slot=slot, offset=taken.offset, now_s=now_us / 1e6)
-            self._life.effects.extend(Acknowledge(place.slot, place.offset) for place in displaced)
+            self._keep(place, now_us)
             return
-        meant[-1].acknowledges.append((slot, taken.offset))
+        self._end_with(meant[-1], place)
         for job in meant:
             self._life.end_early(job, Ending.CANCELLED, now_us)
+
+    def _end_with(self, job: Job, place: Place) -> None:
+        """The record of a cancellation is finished when the job is."""
+        job.acknowledges.append((place.slot, place.offset))
+        if place.slot is not job.slot:
+            job.elsewhere = (*job.elsewhere, place)
+
+    def _keep_again(self, job: Job, now_us: int) -> None:
+        """A job is lost, and with it its part in cancellations of other slots: their records wait for it again."""
+        for place in job.elsewhere:
+            if place.slot.is_owned and job.phase is not Phase.PUBLISHING:
+                self._keep(place, now_us)
+
+    def _keep(self, place: Place, now_us: int) -> None:
+        """A cancellation waits for its request."""
+        free = self._early.keep(place.cancel, slot=place.slot, offset=place.offset, now_s=now_us / 1e6)
+        self._life.effects.extend(Acknowledge(each.slot, each.offset) for each in free)
 
     def _done(self) -> list[Effect]:
         effects, self._life.effects = self._life.effects, []

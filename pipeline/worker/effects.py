@@ -39,10 +39,10 @@ class Abort(Struct, frozen=True):
 
 
 class Follow(Struct, frozen=True):
-    """Read the records of a primary for an attached job, from the beginning on."""
+    """Read the records of a request for a job, from the beginning on: of its primary, or its own."""
 
     serial: int
-    primary: Primary
+    request: Primary
 
 
 class Unfollow(Struct, frozen=True):
@@ -71,4 +71,15 @@ class Fatal(Struct, frozen=True):
     reason: str
 
 
-Effect = Send | Submit | Abort | Follow | Unfollow | AddRow | Acknowledge | Fatal
+class Leave(Struct, frozen=True, kw_only=True):
+    """Begin nothing more, hand back what does not end within `grace_s` seconds, and end the process.
+
+    `reason` is for the log; `is_failure` says whether the process ends with an error.
+    """
+
+    grace_s: float
+    reason: str
+    is_failure: bool = False
+
+
+Effect = Send | Submit | Abort | Follow | Unfollow | AddRow | Acknowledge | Fatal | Leave

@@ -31,6 +31,11 @@ class Group:
         """Of the group as this member knows it; negative while it is no member."""
         return int(self._coordinator.generation)
 
+    @property
+    def member(self) -> str:
+        """Id of this member. The group gives a new one to a member that it has put out; empty while it is none."""
+        return str(self._coordinator.member_id)
+
     async def committed(self, partitions: Iterable[int]) -> dict[int, tuple[int, str]]:
         """Committed offset and metadata of each partition; where nothing was committed, its first offset and none.
 
@@ -58,7 +63,8 @@ class Group:
         values = {TopicPartition(self._topic, p): OffsetAndMetadata(*value) for p, value in offsets.items()}
         try:
             if self._coordinator.coordinator_id is None:
-                await asyncio.wait_for(self._coordinator.ensure_coordinator_known(), REQUEST_S)
+                async with asyncio.timeout(REQUEST_S):
+                    await self._coordinator.ensure_coordinator_known()
                 if self.generation != generation:
                     return False
             # Builds its request before it waits for anything: with the generation that was just compared.

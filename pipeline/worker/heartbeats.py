@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline.engines.protocol import Load, StepCounts, Timings
+from pipeline.worker.parking import NOTHING, Parkable
 from pipeline.worker.rows import Identity
 from topics.fleet import (
     HEARTBEAT_INTERVAL_S,
@@ -33,12 +34,15 @@ NO_LIMITS: Final = Limits(max_sequences=0, max_kv_tokens=0, max_batch_tokens=0, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """The worker at this moment. `waiting` are dispatches that the engine has not been given."""
+    """The worker at this moment. `waiting` are dispatches that the engine has not been given, `parkable` is what work
+    that runs and yields would leave.
+    """
 
     state: WorkerState
     load: Load = NO_LOAD
     limits: Limits = NO_LIMITS
     waiting: int = 0
+    parkable: Parkable = NOTHING
     slots: list[Slot] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     steps: StepCounts = NO_STEPS
@@ -118,11 +122,17 @@ class StepSum:
 def _credits(condition: Condition) -> Credits:
     if condition.state != "ready":
         return NO_LOAD.credits
-    offered = condition.load.credits
+    offered, parkable = condition.load.credits, condition.parkable
+    free = offered.free_sequences - condition.waiting
+    # What waits before the engine or in it takes what is parked first.
+    lacking = max(-free, 0) if offered.free_sequences else condition.waiting + condition.load.waiting
+    left = max(parkable.sequences - lacking, 0)
     return Credits(
-        free_sequences=max(offered.free_sequences - condition.waiting, 0),
+        free_sequences=max(free, 0),
         free_kv_tokens=offered.free_kv_tokens,
         prefill_backlog_tokens=offered.prefill_backlog_tokens,
+        parkable_sequences=left,
+        parkable_kv_tokens=parkable.kv_tokens if left else 0,
     )
 
 

@@ -38,6 +38,10 @@ class SlotEvents:
     on_unreadable: Callable[[SlotOwner, Record, PipelineError], None]
     on_owned: Callable[[SlotOwner], None]
     on_lost: Callable[[SlotOwner, str], None]
+    on_fenced: Callable[[], None]
+    """The group has put this member out and let it in as a new one; what it owned may be somebody else's."""
+    on_skipped: Callable[[SlotOwner, int, int], None]
+    """Records of a slot from the first to the last of two offsets are not in the log any more."""
     on_fatal: Callable[[BaseException], None]
 
 
@@ -73,6 +77,10 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._events = events
         self._settled = asyncio.Event()
         self._epoch = 0
+        self._member = ""
+        self._has_owned = False
+        """Whether this member, by its present id, has owned a slot."""
+        self._next: dict[int, int] = {}
         self._claims: set[asyncio.Task[None]] = set()
         self._missing_replies: set[str] = set()
 
@@ -112,6 +120,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _assign(self, partitions: set[int]) -> None:
         generation = self._group.generation
+        was_put_out = self._is_new_member() and self._has_owned
+        self._has_owned = self._has_owned and not was_put_out
         kept = {p for p in partitions & self._slots.keys() if self._slots[p].reassigned(generation)}
         for partition in set(self._slots) - kept:
             self._events.on_lost(self._slots.pop(partition), "rebalance")
@@ -120,6 +130,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._rewind(partition)
         self._epoch += 1
         self._settled.set()
+        if was_put_out:
+            self._events.on_fenced()
+
+    def _is_new_member(self) -> bool:
+        """Whether the group knows this member by another id than the last time."""
+        known, self._member = self._member, self._group.member
+        return self._member != known
 
     async def _open(self, partitions: set[int], generation: int) -> None:
         """Begin to claim slots: from their last commit on."""
@@ -139,7 +156,9 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         task.add_done_callback(self._claimed)
 
     def _rewind(self, partition: int) -> None:
-        self._consumer.seek(TopicPartition(self._topic, partition), self._slots[partition].tracker.base)
+        base = self._slots[partition].tracker.base
+        self._next[partition] = base
+        self._consumer.seek(TopicPartition(self._topic, partition), base)
 
     # Claiming
 
@@ -154,6 +173,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         for (slot, _), term in zip(fresh, terms, strict=True):
             early = slot.owned(term)
             if slot.is_owned:
+                self._has_owned = True
                 self._events.on_owned(slot)
                 self._events.on_taken(slot, early)
 
@@ -187,6 +207,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         was_lost = slot.state is SlotState.LOST
         taken = []
         for record, content in records:
+            self._count_on(slot, record.offset)
             error = self._fault(content)
             if error is not None:
                 if slot.on_unreadable(record.offset):
@@ -199,6 +220,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             self._events.on_taken(slot, taken)
         if slot.state is SlotState.LOST and not was_lost:
             await self._reopen(slot)
+
+    def _count_on(self, slot: SlotOwner, offset: int) -> None:
+        """Notice offsets that are missing: a position before the log's beginning is moved there without a word."""
+        expected = self._next[slot.partition]
+        if offset > expected:
+            self._events.on_skipped(slot, expected, offset - 1)
+        self._next[slot.partition] = offset + 1
 
     async def _reopen(self, slot: SlotOwner) -> None:
         """A foreign marker came: stop at once. If the group still says that the slot is ours, the marker was that of a
@@ -224,7 +252,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             if known.partitions_for_topic(topic) is None:
                 self._missing_replies.add(topic)
                 try:
-                    await asyncio.wait_for(self._answers.partitions_for(topic), REPLY_LOOKUP_S)
+                    async with asyncio.timeout(REPLY_LOOKUP_S):
+                        await self._answers.partitions_for(topic)
                 except (KafkaError, TimeoutError):
                     logger.warning("reply topic %s does not exist", topic)
                     continue

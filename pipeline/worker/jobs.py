@@ -3,13 +3,21 @@
 import itertools
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Final
 
 from pipeline.worker.attempts import Attempt
+from pipeline.worker.cancels import Place
 from pipeline.worker.copying import Copy
+from pipeline.worker.resuming import Resume
 from pipeline.worker.slot import SlotOwner, Taken
+from pipeline.worker.weight import UNKNOWN
 from topics import names
-from topics.dispatches import Cancel, Dispatch
+from topics.dispatches import Cancel, Dispatch, Primary
 from topics.headers import trace_context, trace_id
+
+CLOCKS_MS: Final = 10_000
+"""Brokers' clocks may differ by so much: records of a request are read from this long before its first dispatch on. Who
+waits for a take-over waits for that: 2 us a record on a free core."""
 
 
 class Phase(StrEnum):
@@ -17,6 +25,8 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    RESUMING = "resuming"
+    """Reads what the attempts before have written."""
     FOLLOWING = "following"
     """Copies the answer of its primary."""
     PUBLISHING = "publishing"
@@ -29,11 +39,17 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     RETURNED = "returned"
+    PARKED = "parked"
+    """Handed back as well, to make room."""
     LOST = "lost"
     UNDELIVERED = "undelivered"
     ENGINE_DEAD = "engine_dead"
     VOIDED = "voided"
-    """Its primary began again."""
+    """Its primary began again, or the beginning of its own answer is not in the log any more."""
+    SUSPECTED = "suspected"
+    """Attempts before it have ended nowhere: it waits until it can be tried alone."""
+    SUPERSEDED = "superseded"
+    """The request had ended before it began, or another attempt answers it."""
 
 
 class Job:
@@ -41,15 +57,18 @@ class Job:
 
     __slots__ = (
         "acknowledges",
+        "asked",
         "attempt",
         "copy",
         "deaths",
         "dispatch",
+        "elsewhere",
         "ending",
         "headers",
         "may_have_started",
         "phase",
         "reply_key",
+        "resume",
         "runs",
         "serial",
         "slot",
@@ -57,6 +76,7 @@ class Job:
         "tokens_at_death",
         "trace_id",
         "unsettled",
+        "weight",
     )
 
     def __init__(self, taken: Taken, dispatch: Dispatch, slot: SlotOwner) -> None:
@@ -72,17 +92,46 @@ class Job:
         self.attempt: Attempt | None = None
         self.copy: Copy | None = None
         """What it makes of its primary's records while it follows."""
+        self.resume: Resume | None = None
+        """What it makes of its own request's records while it resumes."""
         self.phase = Phase.WAITING
         self.ending: Ending | None = None
+        self.asked: Ending | None = None
+        """Why it is to end whatever its attempts do: cancelled or expired."""
         self.runs = 0
         """Attempts begun in this process."""
         self.deaths = 0
         """Engines that died while it ran."""
         self.tokens_at_death = 0
+        """Length of the answer when the engine died."""
         self.unsettled = 0
         """Records that must be acknowledged by the broker before the dispatch is."""
+        self.elsewhere: tuple[Place, ...] = ()
+        """Those of the cancellations that lie in other slots than it does itself."""
+        self.weight = UNKNOWN
+        """What it takes of the engine; known once its body was read."""
         self.acknowledges: list[tuple[SlotOwner, int]] = [(slot, taken.offset)]
         """Records that are finished together with it: itself, and cancellations of it."""
+
+    @property
+    def first_ms(self) -> int:
+        """When the request was dispatched first: no attempt at it began before.
+
+        Of two processors that both dispatched it, the one that stalled in between has decided so before the other one
+        read the log; when its record arrived says nothing.
+        """
+        dispatch = self.dispatch
+        if dispatch.first_dispatched_at_ms is not None:
+            return dispatch.first_dispatched_at_ms
+        decided_ms = dispatch.stations.dispatched_at_us // 1000
+        return min(self.taken.at_ms, decided_ms) if decided_ms else self.taken.at_ms
+
+    @property
+    def records(self) -> Primary:
+        """Where the records of its request lie, as of a primary that it follows."""
+        dispatch = self.dispatch
+        since_ms = max(self.first_ms - CLOCKS_MS, 0)
+        return Primary(id=dispatch.id, origin=dispatch.origin, reply=dispatch.reply, since_ms=since_ms)
 
     @property
     def address(self) -> str:

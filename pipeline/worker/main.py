@@ -22,9 +22,12 @@ from pipeline.runtime import kafka
 from pipeline.runtime.process import announce_ready, settle_memory
 from pipeline.runtime.tracing import TraceShipper
 from pipeline.settings import Deployment, Settings, SimulatedDeployment
+from pipeline.worker.assignment import SlotAssignor
 from pipeline.worker.core import WorkerCore
 from pipeline.worker.devices import gpu_type
+from pipeline.worker.effects import Leave
 from pipeline.worker.gpu_time import GpuTime
+from pipeline.worker.orders import orders
 from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.shell import Clients, Worker
 from pipeline.worker.supervisor import EngineSupervisor
@@ -36,6 +39,11 @@ logger = logging.getLogger(__name__)
 
 GRACE_S: Final = 20.0
 LEAVE_S: Final = 5.0
+CANCEL_AGAIN_S: Final = 1.0
+FOLLOWED_BYTES: Final = 8 << 20
+"""Of one fetch of answers that are read from the log: a take-over reads a stretch of a partition before it goes on."""
+HEARTBEAT_MS: Final = 300
+"""Of the group. In a rebalance nobody reads its slots before the last member has heard of it by a heartbeat."""
 
 
 async def main(
@@ -54,7 +62,8 @@ async def main(
         deployment: which one of them, `model@version`.
         stop: set to drain and end.
         worker_id: name in heartbeats and in the account; made up if none is given.
-        grace_s: how long running requests may take to finish after `stop`; the rest is handed back.
+        grace_s: how long running requests may take to finish after `stop`; the rest is handed back. A drain that an
+            operator asks for brings its own.
         make_engine: makes the engines of a deployment, by their life, in place of the usual ones.
 
     Returns:
@@ -73,10 +82,13 @@ async def main(
         tally = metrics.tally_of(settings, "worker")
         async with _connected(settings, identity, tally) as (clients, shipper), contextlib.AsyncExitStack() as stack:
             maker = (make_engine or engine_maker)(settings.deployments[deployment])
-            worker = await _worker(identity, settings.deployments[deployment], clients, maker)
+            worker = await _worker(identity, settings, clients, maker)
             if tally is not None:
                 _tell(tally, worker, identity)
                 await metrics.serve(settings.metrics, tally, stack)
+            reader = orders(settings.kafka, identity, worker.leave)
+            stack.push_async_callback(reader.stop)
+            await reader.start()
             await _work(worker, stop, shipper=shipper, grace_s=grace_s)
     except (EngineDead, TransportError) as error:
         logger.error("worker %s cannot go on: %s", identity.worker, error.message)
@@ -95,7 +107,14 @@ async def _connected(
     answers = kafka.producer(settings, client_id=f"{client_id}-answers")
     signals = kafka.producer(settings, client_id=f"{client_id}-signals")
     trace = kafka.producer(settings, client_id=f"{client_id}-trace")
-    consumer = kafka.consumer(settings, group=group, client_id=client_id)
+    assignor = SlotAssignor()
+    consumer = kafka.consumer(
+        settings,
+        group=group,
+        client_id=client_id,
+        heartbeat_interval_ms=min(HEARTBEAT_MS, settings.session_timeout_ms // 3),
+        partition_assignment_strategy=[assignor],
+    )
     shipper = metrics.shipper_of(whole, trace, process=identity.run, tally=tally)
     async with contextlib.AsyncExitStack() as stack:
         for client in (answers, signals, trace, consumer, shipper):
@@ -105,10 +124,16 @@ async def _connected(
         yield (
             Clients(
                 consumer=consumer,
+                assignor=assignor,
                 answers=answers,
                 signals=signals,
                 trace=shipper,
-                make_reader=partial(kafka.consumer, settings, client_id=f"{client_id}-copies"),
+                make_reader=partial(
+                    kafka.consumer,
+                    settings,
+                    client_id=f"{client_id}-followed",
+                    max_partition_fetch_bytes=FOLLOWED_BYTES,
+                ),
             ),
             shipper,
         )
@@ -129,6 +154,7 @@ async def _check_topics(producer: AIOKafkaProducer, identity: Identity) -> None:
         names.dispatch_topic(identity.deployment),
         names.workers_topic(identity.model),
         names.returns_topic(identity.model),
+        names.CONTROL,
         names.DEAD_LETTERS,
         names.TRACE,
     )
@@ -139,10 +165,16 @@ async def _check_topics(producer: AIOKafkaProducer, identity: Identity) -> None:
 
 
 async def _worker(
-    identity: Identity, deployment: Deployment, clients: Clients, make_engine: Callable[[int], Engine]
+    identity: Identity, settings: Settings, clients: Clients, make_engine: Callable[[int], Engine]
 ) -> Worker:
+    deployment = settings.deployments[identity.deployment]
     returns = await clients.answers.partitions_for(names.returns_topic(identity.model))
-    core = WorkerCore(identity, new_id=lambda: secrets.token_hex(6), return_partitions=len(returns))
+    core = WorkerCore(
+        identity,
+        new_id=lambda: secrets.token_hex(6),
+        return_partitions=len(returns),
+        longest_deadline_s=settings.layout().longest_deadline_ms / 1000,
+    )
     worker = Worker(
         identity,
         clients=clients,
@@ -164,6 +196,7 @@ async def _worker(
         on_ready=worker.on_engine_ready,
         on_dead=worker.on_engine_dead,
         now_s=time.monotonic,
+        step_limit_s=deployment.step_limit_s,
     )
     return worker
 
@@ -203,14 +236,18 @@ def engine_maker(deployment: Deployment) -> Callable[[int], Engine]:
 
 
 async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, grace_s: float) -> None:
-    """Everything between the connections: load, join, work, drain."""
+    """Everything between the connections: load, join, work, drain.
+
+    Raises:
+        EngineDead: it has drained because its engine kills what it is given.
+    """
     assert worker.supervisor is not None
-    stopping = asyncio.ensure_future(stop.wait())
+    stopping = asyncio.ensure_future(_stopping(stop, worker, grace_s))
     tasks = [_task(worker, "pulse", worker.pulse.run()), _task(worker, "publisher", worker.publisher.run())]
     tasks.append(_task(worker, "supervisor", worker.supervisor.run()))
     try:
         await _first(asyncio.ensure_future(worker.is_ready.wait()), stopping, worker.failure, shipper.failed)
-        if not stop.is_set():
+        if not stopping.done():
             intake = _task(worker, "intake", worker.intake.run())
             committer = _task(worker, "committer", worker.committer.run(worker.group))
             tasks += [intake, committer, _task(worker, "tail", worker.tail.run())]
@@ -218,7 +255,7 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
             announce_ready()
             logger.info("ready")
             await _first(stopping, worker.failure, shipper.failed)
-            await worker.drain(grace_s)
+            await worker.drain(stopping.result().grace_s)
             await _cancel(intake, committer)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(shipper.wait_delivered(shipper.mark), LEAVE_S)
@@ -229,6 +266,20 @@ async def _work(worker: Worker, stop: asyncio.Event, *, shipper: TraceShipper, g
     finally:
         stopping.cancel()
         await _cancel(*tasks)
+    if stopping.result().is_failure:
+        raise EngineDead(stopping.result().reason)
+
+
+async def _stopping(stop: asyncio.Event, worker: Worker, grace_s: float) -> Leave:
+    """Why and how to drain, once there is a reason: a signal, an operator's order, or the worker's own decision."""
+    signalled = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((signalled, worker.leaving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        signalled.cancel()
+    leave = worker.leaving.result() if worker.leaving.done() else Leave(grace_s=grace_s, reason="it was asked to stop")
+    logger.info("drains within %g s: %s", leave.grace_s, leave.reason)
+    return leave
 
 
 def _task(worker: Worker, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -252,6 +303,10 @@ async def _first(*waits: "asyncio.Future[Any]") -> None:
 
 
 async def _cancel(*tasks: "asyncio.Task[None]") -> None:
-    for task in tasks:
-        task.cancel()
+    """End tasks, whatever becomes of the first try: Python 3.11 loses a cancellation that meets the end of a wait."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)

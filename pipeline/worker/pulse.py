@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 
@@ -14,6 +14,9 @@ from pipeline.worker.heartbeats import Condition, Heart, StepSum
 from topics.codec import encode
 
 logger = logging.getLogger(__name__)
+
+IN_FLIGHT: Final = 4
+"""Heartbeats that the broker has not taken yet, at most: while it is away the next one is not made, and not old."""
 
 
 class Patient(Protocol):
@@ -63,6 +66,7 @@ class Pulse:
         self._told = -1
         self._steps = StepSum(now_s())
         self._sent: asyncio.Future[object] | None = None
+        self._in_flight = 0
 
     def hurry(self) -> None:
         """Something has happened that others wait for: the next heartbeat goes out at once."""
@@ -80,6 +84,8 @@ class Pulse:
             await self._wait_for(self._changed, self._heart.due_at_s(has_changed=False))
             await self._wait_for(self._urgent, self._heart.due_at_s(has_changed=True))
             await self._wait_until(self._heart.due_at_s(has_changed=True, is_urgent=True))
+            if self._in_flight >= IN_FLIGHT and self._sent is not None:
+                await asyncio.wait([self._sent])
             await self.beat()
 
     async def beat(self) -> None:
@@ -94,21 +100,23 @@ class Pulse:
             self._patient.on_steps(*second)
         beat = self._heart.beat(condition, now_s=now_s, at_ms=time.time_ns() // 1_000_000)
         self._sent = await self._producer.send(self._topic, encode(beat), key=self._key, partition=0)
-        self._sent.add_done_callback(_noticed)
+        self._in_flight += 1
+        self._sent.add_done_callback(self._arrived)
 
     async def _wait_for(self, event: asyncio.Event, at_s: float) -> None:
         """Until the event, at most until `at_s`."""
         timeout_s = at_s - self._now_s()
         if timeout_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):  # `wait_for` swallows a cancellation that meets the event
+                    await event.wait()
+
+    def _arrived(self, sent: "asyncio.Future[object]") -> None:
+        self._in_flight -= 1
+        if not sent.cancelled() and sent.exception() is not None:
+            logger.warning("a heartbeat was not taken: %r", sent.exception())
 
     async def _wait_until(self, at_s: float) -> None:
         delay_s = at_s - self._now_s()
         if delay_s > 0:
             await asyncio.sleep(delay_s)
-
-
-def _noticed(sent: "asyncio.Future[object]") -> None:
-    if not sent.cancelled() and sent.exception() is not None:
-        logger.warning("a heartbeat was not taken: %r", sent.exception())

@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.worker.jobs import Job, Phase
 
 SURVIVED_TOKENS: Final = 8
-"""Tokens beyond those of the attempt that died, after which a suspect is trusted."""
+"""Tokens beyond the length at which the engine died, after which a suspect is trusted."""
 
 
 class Quarantine:
@@ -26,8 +26,12 @@ class Quarantine:
         return self._trial is not None or bool(self._suspects)
 
     def add(self, job: Job) -> None:
-        """A job ran when the engine died."""
+        """A job ran when the engine died, or has attempts behind it that ended nowhere."""
         self._suspects.append(job)
+
+    def is_on_trial(self, job: Job) -> bool:
+        """Whether nothing but this job may have begun since it did."""
+        return job is self._trial
 
     def next_on_trial(self) -> Job | None:
         """The next suspect, which is on trial from now on; None while one is, or when there is none."""
@@ -56,4 +60,4 @@ class Quarantine:
 
 
 def _survived(job: Job) -> bool:
-    return job.attempt is not None and job.attempt.tokens >= job.tokens_at_death + SURVIVED_TOKENS
+    return job.attempt is not None and job.attempt.length >= job.tokens_at_death + SURVIVED_TOKENS

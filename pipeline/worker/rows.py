@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from pipeline.engines.protocol import StepCounts
 from pipeline.worker.attempts import Attempt
+from pipeline.worker.resuming import Ended
 from topics import names
+from topics.dispatches import Dispatch
 from topics.errors import PipelineError
 from topics.responses import Completed, outcome_of
 from topics.trace import EventRow, RequestRow, StepRow
@@ -86,6 +88,79 @@ class Rows:
             parent_span=parent[0],
             trace_flags=parent[1],
             endpoint=dispatch.endpoint,
+        )
+
+    def retold(
+        self, dispatch: Dispatch, ended: Ended, *, trace_id: bytes, parent: tuple[int, int] = (0, 0)
+    ) -> RequestRow:
+        """The row of an attempt that ended the request, as far as the log tells: not by whom, nor the engine time.
+
+        It repeats the times of the attempt's own row, so that whoever has both can take that one.
+        """
+        started, terminal, usage = ended.started, ended.terminal, ended.terminal.usage
+        topic, partition, offset = names.split_origin(dispatch.origin)
+        reached = {name: max(round(at_ms * 1000), 1) for name, at_ms in terminal.timing_ms.items()}
+        produced = dispatch.stations.produced_at_us
+        return RequestRow(
+            request_id=dispatch.id,
+            lane_topic=topic,
+            lane_partition=partition,
+            lane_offset=offset,
+            attempt=started.attempt,
+            hop=started.hop,
+            mode=started.mode,
+            trace_id=trace_id,
+            tenant=dispatch.tenant,
+            latency_class=dispatch.latency_class,
+            model=dispatch.model,
+            deployment=started.deployment,
+            batch_id=dispatch.batch.id,
+            batch_size=dispatch.batch.size,
+            produced_ts=produced,
+            deadline_us=_after(produced, dispatch.deadline_at_ms * 1000),
+            tokens_in=usage.prompt_tokens if usage else 0,
+            tokens_cached=usage.cached_tokens if usage else 0,
+            tokens_out=ended.tokens,
+            chunks=ended.chunks,
+            outcome=outcome_of(terminal),
+            finish_reason=terminal.finish_reason if isinstance(terminal, Completed) else "",
+            error_code=terminal.error.code if terminal.error else "",
+            reason=dispatch.reason,
+            parent_span=parent[0],
+            trace_flags=parent[1],
+            endpoint=dispatch.endpoint,
+            admitted_us=reached.get("admitted", 0),
+            batched_us=reached.get("batched", 0),
+            dispatched_us=reached.get("dispatched", 0),
+            started_us=reached.get("started", 0),
+            first_us=reached.get("first", 0),
+            last_us=reached.get("last", 0),
+            finished_us=reached.get("finished", 0),
+        )
+
+    def retold_event(self, row: RequestRow, *, origin: str) -> EventRow:
+        """`request.finished` of a row that is told again."""
+        return EventRow(
+            ts=row.produced_ts + row.finished_us,
+            kind="request.finished",
+            component="worker",
+            process=self._id.run,
+            trace_id=row.trace_id,
+            request_id=row.request_id,
+            origin=origin,
+            attempt=row.attempt,
+            tenant=row.tenant,
+            latency_class=row.latency_class,
+            model=row.model,
+            deployment=row.deployment,
+            batch_id=row.batch_id,
+            batch_size=row.batch_size,
+            tokens_in=row.tokens_in,
+            tokens_out=row.tokens_out,
+            duration_us=max(row.finished_us - row.started_us, 0),
+            outcome=row.outcome,
+            error_code=row.error_code,
+            reason=row.mode,
         )
 
     def attempt_event(self, kind: str, attempt: Attempt, *, trace_id: bytes, now_us: int, reason: str = "") -> EventRow:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +12,15 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from pipeline.engines.protocol import Output, StepCounts
+from pipeline.worker.assignment import Holding, SlotAssignor
 from pipeline.worker.commits import Committer, TraceSink
 from pipeline.worker.core import NOTHING_CHARGED, WorkerCore
-from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Follow, Send, Submit, Unfollow
+from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Follow, Leave, Send, Submit, Unfollow
 from pipeline.worker.gpu_time import GpuTime
 from pipeline.worker.group import Group
 from pipeline.worker.heartbeats import NO_LIMITS, NO_LOAD, NO_STEPS, NO_TIMINGS, Condition, Heart
 from pipeline.worker.intake import Intake, Record, SlotEvents
+from pipeline.worker.parking import NOTHING, Parking
 from pipeline.worker.prefixes import RecentPrefixes
 from pipeline.worker.publisher import Publisher
 from pipeline.worker.pulse import Pulse
@@ -25,6 +28,7 @@ from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.slot import SlotOwner, Taken
 from pipeline.worker.supervisor import EngineSupervisor
 from pipeline.worker.tail import Found, Tail
+from pipeline.worker.watchdogs import FENCED_WITHIN_S, FenceWatch
 from topics import names
 from topics.dispatches import Owner
 from topics.errors import PipelineError, TransportError
@@ -36,6 +40,9 @@ logger = logging.getLogger(__name__)
 
 ABORT_S: Final = 5.0
 """How long an engine may take to end aborted sequences when the grace period is over."""
+MOVE_S: Final = 1.0
+"""How long a worker stays after it has handed work back. Its leaving makes the others stop reading for a moment, and
+that work, which somebody watches, has to be with them by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +50,13 @@ class Clients:
     """Started connections, each for one kind of traffic: bulk must not hold up tokens, nor tokens heartbeats."""
 
     consumer: AIOKafkaConsumer
+    assignor: SlotAssignor
+    """Of `consumer`."""
     answers: AIOKafkaProducer
     signals: AIOKafkaProducer
     trace: TraceSink
     make_reader: Callable[[], AIOKafkaConsumer]
-    """A consumer without a group, not started: for answers that are copied."""
+    """A consumer without a group, not started: for answers that are copied or taken over."""
 
 
 class Worker:
@@ -80,6 +89,8 @@ class Worker:
         self.is_ready = asyncio.Event()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the worker cannot go on."""
+        self.leaving: asyncio.Future[Leave] = asyncio.get_running_loop().create_future()
+        """Set when the worker is to drain and end, by an operator or by its own decision."""
         self.group = Group(clients.consumer, topic=topic)
         self.committer = Committer(self.slots, trace=clients.trace, after=self._on_committed)
         self.publisher = Publisher(
@@ -106,6 +117,8 @@ class Worker:
                 on_unreadable=self._on_unreadable,
                 on_owned=self._on_owned,
                 on_lost=self._on_lost,
+                on_fenced=self._on_fenced,
+                on_skipped=self._on_skipped,
                 on_fatal=self._on_fatal,
             ),
         )
@@ -115,6 +128,8 @@ class Worker:
         self._trace = clients.trace
         self._rows = rows
         self._gpu_time = gpu_time
+        self._fences = FenceWatch()
+        clients.assignor.holding = self._holding
         self._idle = asyncio.Event()
         self._wake: asyncio.TimerHandle | None = None
         self._tick_at_s = 0.0
@@ -134,6 +149,7 @@ class Worker:
             load=engine.load() if engine is not None else NO_LOAD,
             limits=engine.limits if engine is not None else NO_LIMITS,
             waiting=self.core.waiting,
+            parkable=NOTHING if self._batches_end else self.core.parkable,
             slots=[slot.heartbeat for slot in self.slots.values() if slot.is_owned],
             finished=self.core.take_finished(),
             steps=self._take_steps(),
@@ -146,6 +162,8 @@ class Worker:
         engine = self.supervisor.engine if self.supervisor is not None else None
         steps = engine.take_steps() if engine is not None else NO_STEPS
         self._gpu_time.on_busy(steps.busy_ns)
+        if self.supervisor is not None:
+            self.supervisor.on_steps(steps.steps)
         return steps
 
     def tell_gpu_time(self) -> None:
@@ -190,14 +208,30 @@ class Worker:
 
     # The end
 
+    def leave(self, leave: Leave) -> None:
+        """Drain and end; the first reason counts."""
+        if not self.leaving.done():
+            self.leaving.set_result(leave)
+
     async def drain(self, grace_s: float) -> None:
         """Begin nothing more, finish what runs within the grace period and hand back the rest."""
+        began_s, had_work = time.monotonic(), len(self.core.jobs) > 0
         self.state = "draining"
         self._perform(self.core.on_drain())
         if not await self._is_idle_within(grace_s):
             self._perform(self.core.on_grace_over(_now_us()))
             await self._is_idle_within(ABORT_S)
-        logger.info("drained; %s dispatches are left to a successor", len(self.core.jobs))
+        if had_work:
+            await asyncio.sleep(MOVE_S)
+        elapsed_s = time.monotonic() - began_s
+        logger.info("drained in %.1f s; %s dispatches are left to a successor", elapsed_s, len(self.core.jobs))
+
+    def _holding(self) -> Holding:
+        """The slots that are owned, with their dispatches at hand, for the group's next assignment."""
+        owned = {slot.partition: slot for slot in self.slots.values() if slot.is_owned}
+        jobs = Counter(job.slot.partition for job in self.core.jobs)
+        generation = max((slot.generation for slot in owned.values()), default=-1)
+        return Holding(generation=generation, jobs={partition: jobs[partition] for partition in owned})
 
     async def _is_idle_within(self, timeout_s: float) -> bool:
         if len(self.core.jobs):
@@ -209,7 +243,9 @@ class Worker:
     # Events
 
     def _on_taken(self, slot: SlotOwner, taken: Sequence[Taken]) -> None:
-        self._perform(self.core.on_taken(slot, taken, _now_us()))
+        engine = self.supervisor.engine if self.supervisor is not None else None
+        parking = Parking(engine.load(), engine.limits) if engine is not None and not self._batches_end else None
+        self._perform(self.core.on_taken(slot, taken, _now_us(), parking=parking))
 
     def _on_unreadable(self, slot: SlotOwner, record: Record, error: PipelineError) -> None:
         logger.warning("record %s/%s goes to the dead letters: %s", slot.partition, record.offset, error.code)
@@ -231,6 +267,22 @@ class Worker:
         now_us = _now_us()
         self._perform(self.core.slot_event("slot.lost", slot, now_us, reason))
         self._perform(self.core.on_lost(slot, now_us))
+
+    def _on_fenced(self) -> None:
+        logger.warning("the group has put this worker out, and taken its slots; it begins again as a new member")
+        if self._fences.on_fenced(time.monotonic()):
+            self._on_fatal(
+                TransportError(
+                    f"its group has put it out twice within {FENCED_WITHIN_S:g} s: it does not get to its heartbeats; "
+                    "give it more CPU or raise kafka.session_timeout_ms"
+                )
+            )
+
+    def _on_skipped(self, slot: SlotOwner, first: int, last: int) -> None:
+        logger.error(
+            "slot %s: records %s to %s are not in the log any more and are skipped", slot.partition, first, last
+        )
+        self._perform(self.core.slot_event("slot.skipped", slot, _now_us(), f"offsets {first} to {last} are gone"))
 
     def _on_delivered(self, refs: list[str]) -> None:
         self._perform(self.core.on_delivered(refs, _now_us()))
@@ -272,11 +324,13 @@ class Worker:
             elif isinstance(effect, Acknowledge):
                 self.committer.acknowledge(effect.slot, effect.offset)
             elif isinstance(effect, Follow):
-                self.tail.follow(effect.serial, effect.primary)
+                self.tail.follow(effect.serial, effect.request)
             elif isinstance(effect, Unfollow):
                 self.tail.unfollow(effect.serial)
             elif isinstance(effect, Fatal):
                 self._on_fatal(TransportError(effect.reason))
+            elif isinstance(effect, Leave):
+                self.leave(effect)
             elif engine is not None:
                 self._to_engine(effect)
         if has_sends:

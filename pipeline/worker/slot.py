@@ -7,7 +7,7 @@
 Records that arrive before the proof are kept. In the generation right after the one in which it was owned nobody else
 can have had the slot, so its work goes on undisturbed while others join or leave.
 
-Source: the protocol was checked as a model over random interleavings; `tests/properties/test_slot_owner.py` repeats
+Source: the protocol was checked as a model over random interleavings; `tests/properties/test_takeover.py` repeats
 that on this code.
 """
 

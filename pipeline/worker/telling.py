@@ -9,6 +9,7 @@ from typing import Literal
 from pipeline.worker.attempts import Attempt
 from pipeline.worker.effects import AddRow, Send
 from pipeline.worker.jobs import Job
+from pipeline.worker.resuming import Ended
 from pipeline.worker.rows import Identity, Rows
 from topics import names
 from topics.codec import encode
@@ -19,6 +20,7 @@ from topics.headers import dead_letter, parent_span
 from topics.responses import Response, TerminalRecord, outcome_of
 
 Headers = tuple[tuple[str, bytes], ...]
+ReturnReason = Literal["drained", "parked", "detached"]
 
 
 class Teller:
@@ -42,10 +44,18 @@ class Teller:
         assert job.attempt is not None
         return Send(reply.topic, reply.partition, job.reply_key, encode(record), job.attempt.name, is_last, headers)
 
-    def returned(self, job: Job, ref: str, reason: Literal["drained", "detached"]) -> Send:
+    def returned(self, job: Job, ref: str, reason: ReturnReason) -> Send:
         """The dispatch, handed back to the processor of its lane."""
         _, lane_partition, _ = names.split_origin(job.dispatch.origin)
-        record = Return(dispatch=job.dispatch, dispatched_at_ms=job.taken.at_ms, worker=self._id.worker, reason=reason)
+        attempt = job.attempt if job.dispatch.primary is None else None
+        record = Return(
+            dispatch=job.dispatch,
+            dispatched_at_ms=job.first_ms,
+            worker=self._id.worker,
+            reason=reason,
+            usage=attempt.usage if attempt is not None else None,
+            generated=attempt.tokens if attempt is not None else 0,
+        )
         topic = names.returns_topic(self._id.model)
         partition = lane_partition % self._return_partitions
         return Send(topic, partition, job.reply_key, encode(record), ref, True, job.headers)
@@ -103,6 +113,11 @@ class Teller:
             self._rows.request(attempt, trace_id=job.trace_id, outcome=outcome, parent=parent, reason=outcome)
         )
 
+    def retold(self, job: Job, ended: Ended) -> tuple[AddRow, AddRow]:
+        """The rows of an attempt that ended the request, whose worker may not have told them."""
+        row = self._rows.retold(job.dispatch, ended, trace_id=job.trace_id, parent=parent_span(job.headers))
+        return AddRow(row), AddRow(self._rows.retold_event(row, origin=job.dispatch.origin))
+
     def slot_event(self, kind: str, *, partition: int, term: int, now_us: int, running: int, reason: str) -> AddRow:
         """`slot.owned` or `slot.lost`."""
         detail = names.origin_of(names.dispatch_topic(self._id.deployment), partition, max(term, 0))
@@ -114,13 +129,16 @@ class Teller:
 
 
 def finished(job: Job, attempt: Attempt, terminal: TerminalRecord) -> Finished:
-    """The request as heartbeats tell it: what a latency model learns from. A copy has cost nothing."""
+    """The request as heartbeats tell it: what a latency model learns from. A copy has cost nothing.
+
+    Tokens that were continued had to be read like the prompt, and count with it.
+    """
     is_copy = job.dispatch.primary is not None
     usage = None if is_copy else attempt.usage
     return Finished(
         origin=job.dispatch.origin,
         batch_id=job.dispatch.batch.id,
-        prompt_tokens=usage.prompt_tokens if usage else 0,
+        prompt_tokens=usage.prompt_tokens + attempt.continued if usage else 0,
         completion_tokens=0 if is_copy else attempt.tokens,
         service_us=0 if is_copy else max(attempt.finished_us - attempt.started_us, 0),
         outcome=outcome_of(terminal),
@@ -129,3 +147,26 @@ def finished(job: Job, attempt: Attempt, terminal: TerminalRecord) -> Finished:
         latency_class=job.dispatch.latency_class,
         backlog=job.dispatch.backlog,
     )
+
+
+def ended_before(job: Job, ended: Ended) -> Finished:
+    """A request that had ended on the job's dispatch before the job began, for those who were not told."""
+    timing_ms, usage = ended.terminal.timing_ms, ended.terminal.usage
+    started_ms = timing_ms.get("started", 0.0)
+    completion_tokens = usage.completion_tokens if usage else 0
+    return Finished(
+        origin=job.dispatch.origin,
+        batch_id=job.dispatch.batch.id,
+        prompt_tokens=usage.prompt_tokens + max(completion_tokens - ended.tokens, 0) if usage else 0,
+        completion_tokens=ended.tokens,
+        service_us=_us_after(timing_ms.get("finished", 0.0), started_ms),
+        outcome=outcome_of(ended.terminal),
+        first_token_us=_us_after(timing_ms.get("first", 0.0), started_ms),
+        tenant=job.dispatch.tenant,
+        latency_class=job.dispatch.latency_class,
+        backlog=job.dispatch.backlog,
+    )
+
+
+def _us_after(at_ms: float, start_ms: float) -> int:
+    return max(round((at_ms - start_ms) * 1000), 0)

@@ -5,6 +5,7 @@ the others are not fed again what they have seen. When it leaves, the position r
 """
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -19,11 +20,18 @@ class Place(NamedTuple):
     partition: int
 
 
+class Gap(Enum):
+    """What a follower is told instead of records."""
+
+    CUT = "cut"
+    """The log has been cut off (retention) behind the place where its reading would begin, or go on."""
+
+
 class Follower(Struct, kw_only=True):
-    """Somebody who wants the records of a primary; `next_offset` is unknown until it was looked up."""
+    """Somebody who wants the records of a request; `next_offset` is unknown until it was looked up."""
 
     serial: int
-    primary: Primary
+    request: Primary
     place: Place
     key: bytes
     next_offset: int | None = None
@@ -41,11 +49,11 @@ class Watch:
     def __len__(self) -> int:
         return len(self._followers)
 
-    def follow(self, serial: int, primary: Primary) -> None:
-        """Want the records of a primary, from its beginning; again, if it was wanted before."""
+    def follow(self, serial: int, request: Primary) -> None:
+        """Want the records of a request, from its beginning; again, if it was wanted before."""
         self.unfollow(serial)
-        place = Place(primary.reply.topic, primary.reply.partition)
-        follower = Follower(serial=serial, primary=primary, place=place, key=primary.id.encode())
+        place = Place(request.reply.topic, request.reply.partition)
+        follower = Follower(serial=serial, request=request, place=place, key=request.id.encode())
         self._followers[serial] = follower
         self._by_key.setdefault((place, follower.key), []).append(follower)
 
@@ -60,7 +68,7 @@ class Watch:
             del self._by_key[follower.place, follower.key]
 
     def fresh(self) -> list[Follower]:
-        """Followers whose beginning has to be looked up: the first offset at or after their primary's `since_ms`."""
+        """Followers whose beginning has to be looked up: the first offset at or after their `since_ms`."""
         return [follower for follower in self._followers.values() if follower.next_offset is None]
 
     def locate(self, offsets: Mapping[int, int]) -> None:
@@ -85,6 +93,13 @@ class Watch:
                 place = follower.place
                 needed[place] = min(follower.next_offset, needed.get(place, follower.next_offset))
         self.positions = {place: max(offset, self.positions[place]) for place, offset in needed.items()}
+
+    def skipped(self, place: Place, offset: int) -> list[Follower]:
+        """The next record to be had lies at `offset`, beyond the position: who misses those between."""
+        if offset <= self.positions.get(place, offset):
+            return []
+        followers = [f for f in self._followers.values() if f.place == place and f.next_offset is not None]
+        return [f for f in followers if f.next_offset is not None and f.next_offset < offset]
 
     def read(self, place: Place, offset: int, key: bytes | None) -> list[Follower]:
         """A record was read: who wants it. Records below the position are nobody's."""

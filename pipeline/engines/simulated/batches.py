@@ -76,9 +76,11 @@ class SimulatedBatches:
         if error is not None:
             self._ready.append(Output(key=request.key, error=error))
             return
-        batch.parts[request.key] = Sequence(
-            request, max_context_tokens=self.limits.max_context_tokens, will_fail=self._faults.will_fail()
-        )
+        part = Sequence(request, max_context_tokens=self.limits.max_context_tokens, will_fail=self._faults.will_fail())
+        if part.complete is not None:
+            self._ready.append(part.completed())
+            return
+        batch.parts[request.key] = part
         self._batch_of[request.key] = batch
 
     def abort(self, key: str) -> None:

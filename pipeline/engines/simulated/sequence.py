@@ -14,6 +14,7 @@ class Sequence:
         prefill_left: prompt tokens, and tokens of the answer that are continued, which were not computed yet.
         kv_tokens: tokens whose keys and values are held now.
         reserved_tokens: what it may come to hold.
+        complete: why the answer is complete with its continued tokens; such a sequence takes no step.
     """
 
     __slots__ = (
@@ -21,9 +22,11 @@ class Sequence:
         "_length",
         "_limit",
         "_min_tokens",
+        "_repeated",
         "_scanner",
         "_state",
         "_stop_ids",
+        "complete",
         "gpu_ns",
         "key",
         "kv_tokens",
@@ -49,8 +52,9 @@ class Sequence:
         self._scanner = StopScanner(body.stops) if body.stops else None
         self._state = start
         self._accepted = 0
-        for token_id in request.continued:
-            self._accept(token_id)
+        self.complete: FinishReason | None = None
+        said = [self._replay(token_id) for token_id in request.continued]
+        self._repeated = "".join(said) if request.repeats_text else ""
         self.prefill_left = self.prompt_tokens + self._accepted
         self.kv_tokens = 0
         self.reserved_tokens = self.prompt_tokens + max(self._length, self._accepted)
@@ -63,13 +67,12 @@ class Sequence:
         text, was_stopped = self._accept(token_id)
         self.kv_tokens += 1
         finish_reason = self._finish_reason(token_id, was_stopped)
+        text = self._take_repeated() + text
         if finish_reason is None:
             return Output(key=self.key, text=text, token_ids=[token_id])
-        if self._scanner is not None:
-            text += self._scanner.flush()
         return Output(
             key=self.key,
-            text=text,
+            text=text + self._flush(),
             token_ids=[token_id],
             finish_reason=finish_reason,
             usage=self.usage,
@@ -85,6 +88,10 @@ class Sequence:
         whole.text = "".join(output.text for output in outputs)
         whole.token_ids = [token_id for output in outputs for token_id in output.token_ids]
         return whole
+
+    def completed(self) -> Output:
+        """The last output of a sequence that is complete with its continued tokens."""
+        return Output(key=self.key, text=self._take_repeated(), finish_reason=self.complete, usage=self.usage)
 
     def failed(self, error: PipelineError) -> Output:
         """The last output of a sequence that ends with an error."""
@@ -105,6 +112,21 @@ class Sequence:
         self._state = advance(self._state, token_id)
         self._accepted += 1
         return (text, False) if self._scanner is None else self._scanner.feed(text)
+
+    def _replay(self, token_id: int) -> str:
+        """Take a token that was generated elsewhere; what was said with it."""
+        if self.complete is not None:
+            return ""
+        text, was_stopped = self._accept(token_id)
+        self.complete = self._finish_reason(token_id, was_stopped)
+        return text if self.complete is None else text + self._flush()
+
+    def _take_repeated(self) -> str:
+        repeated, self._repeated = self._repeated, ""
+        return repeated
+
+    def _flush(self) -> str:
+        return "" if self._scanner is None else self._scanner.flush()
 
     def _finish_reason(self, token_id: int, was_stopped: bool) -> FinishReason | None:
         if self._accepted >= self._length:

@@ -78,6 +78,9 @@ class SimulatedSteps:
         sequence = Sequence(
             request, max_context_tokens=self.limits.max_context_tokens, will_fail=self._faults.will_fail()
         )
+        if sequence.complete is not None:
+            self._ready.append(sequence.completed())
+            return
         self._known[request.key] = sequence
         heapq.heappush(self._waiting, (sequence.priority, number, sequence))
 

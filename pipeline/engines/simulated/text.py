@@ -38,8 +38,11 @@ def next_token(state: int) -> int:
 
 
 def advance(state: int, token_id: int) -> int:
-    """The state after a token. Source: one step of Knuth's MMIX linear congruential generator, the token mixed in."""
-    return (state * 6364136223846793005 + 1442695040888963407 + token_id) & _MASK
+    """The state after a token: the token is mixed in first, so that one wrong token shows in the very next.
+
+    Source: one step of Knuth's MMIX linear congruential generator.
+    """
+    return ((state ^ token_id) * 6364136223846793005 + 1442695040888963407) & _MASK
 
 
 def text_of(token_id: int, position: int) -> str:

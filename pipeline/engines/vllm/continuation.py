@@ -3,13 +3,12 @@
 For the model the tokens so far are prompt. For everything else they are not: stop strings may lie across the cut, a
 character may be cut in its middle, limits count the whole answer, and text that the first engine held back is still to
 come. So the detokenizer is not primed with the tokens (it would emit the whole prompt again when the cut is inside a
-character) but fed with them, one by one, as in the undisturbed run, and what it says meanwhile is dropped.
+character) but fed with them, one by one, as in the undisturbed run, and what it says meanwhile was said before.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from topics.bodies import Body
 from topics.responses import FinishReason
 
 
@@ -17,7 +16,7 @@ class Detokenizer(Protocol):
     """vLLM's `IncrementalDetokenizer`."""
 
     def update(self, new_token_ids: list[int], stop_terminated: bool) -> str | None:
-        """Take tokens in; returns the stop string that they completed."""
+        """Take tokens in; returns the stop string that they completed. `stop_terminated`: the last one is no text."""
         ...
 
     def get_next_output_text(self, finished: bool, delta: bool) -> str:
@@ -34,30 +33,27 @@ class EndsWith(Protocol):
     eos_token_id: int | None
 
 
-def why_not_continued(body: Body) -> str | None:
-    """The field whose state at the cut is not known, so that the answer has to start over; None if there is none.
-
-    Grammars, the random numbers of a seed and the penalties that count generated tokens apart from the prompt live in
-    the engine that is gone. `repetition_penalty` counts both alike and is exact.
+class Replayed(NamedTuple):
+    """What became of the tokens so far: the text that the first engine had said with them, and why the answer is
+    complete with them, if it is.
     """
-    if body.response_format is not None and body.response_format.type != "text":
-        return "response_format"
-    if body.presence_penalty:
-        return "presence_penalty"
-    if body.frequency_penalty:
-        return "frequency_penalty"
-    return "seed" if body.seed is not None and body.temperature != 0 else None
+
+    text: str
+    complete: FinishReason | None
 
 
-def replay(detokenizer: Detokenizer, continued: Sequence[int], params: EndsWith) -> FinishReason | None:
-    """Bring a fresh detokenizer to the state after `continued`; the reason if the answer is complete with them.
+def replay(detokenizer: Detokenizer, continued: Sequence[int], params: EndsWith) -> Replayed:
+    """Bring a fresh detokenizer to the state after `continued`.
 
-    It is when the engine that made them died before it could say so.
+    The answer is complete when the engine that made them died before it could say so.
     """
-    for token in continued:
+    ends = (params.eos_token_id, *(params.stop_token_ids or ()))
+    is_ended = len(continued) >= params.min_tokens and continued[-1] in ends
+    for token in continued[:-1]:
         if detokenizer.update([token], False) is not None:
-            return "stop"
-    detokenizer.get_next_output_text(False, True)
-    if len(continued) >= params.min_tokens and continued[-1] in (params.eos_token_id, *(params.stop_token_ids or ())):
-        return "stop"
-    return "length" if len(continued) >= params.max_tokens else None
+            return Replayed(detokenizer.get_next_output_text(True, True), "stop")
+    is_stopped = detokenizer.update([continued[-1]], is_ended) is not None
+    complete: FinishReason | None = "stop" if is_stopped or is_ended else None
+    if complete is None and len(continued) >= params.max_tokens:
+        complete = "length"
+    return Replayed(detokenizer.get_next_output_text(complete is not None, True), complete)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from pipeline.engines.continuing import why_not_continued
 from pipeline.engines.protocol import EngineRequest
 from pipeline.engines.vllm.budget import Budget, budget
 from pipeline.engines.vllm.child import CPU_NICENESS, guarded_children
-from pipeline.engines.vllm.continuation import replay, why_not_continued
+from pipeline.engines.vllm.continuation import replay
 from pipeline.engines.vllm.logprobs import LogprobsShape
 from pipeline.engines.vllm.params import check_supported, logprobs_asked, sampling_arguments, structure_arguments
 from pipeline.engines.vllm.prompts import Prompts
@@ -45,6 +46,7 @@ class Prepared(Struct, kw_only=True, frozen=True):
 
     Attributes:
         complete: why the answer is complete with its continued tokens; such a request is not for vLLM.
+        repeated: text of the continued tokens, where it is wanted again.
         detokenizer: state after the continued tokens; None where there are none.
     """
 
@@ -52,6 +54,7 @@ class Prepared(Struct, kw_only=True, frozen=True):
     prompt_tokens: int
     logprobs: LogprobsShape | None
     complete: FinishReason | None = None
+    repeated: str = ""
     detokenizer: Any = None
 
 
@@ -206,7 +209,7 @@ class Core:
             raise Unsupported(f"an answer with {obstacle} cannot be continued; start it over", param=f"body.{obstacle}")
         assert whole.sampling_params is not None and whole.prompt_token_ids is not None
         detokenizer = IncrementalDetokenizer.from_new_request(self._tokenizer, whole)
-        complete = replay(detokenizer, request.continued, whole.sampling_params)
+        replayed = replay(detokenizer, request.continued, whole.sampling_params)
         rest = whole.sampling_params.clone()
         rest.max_tokens = max(1, rest.max_tokens - len(request.continued))
         rest.min_tokens = max(0, rest.min_tokens - len(request.continued))
@@ -217,7 +220,8 @@ class Core:
             core_request=core_request,
             prompt_tokens=prompt_tokens,
             logprobs=_logprobs_shape(request, len(getattr(detokenizer, "output_text", ""))),
-            complete=complete,
+            complete=replayed.complete,
+            repeated=replayed.text if request.repeats_text else "",
             detokenizer=detokenizer,
         )
 

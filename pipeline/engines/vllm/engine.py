@@ -209,6 +209,7 @@ class VllmEngine:
     async def _enter(self, core: Core, sequence: Active, prepared: Prepared) -> None:
         sequence.prompt_tokens = prepared.prompt_tokens
         sequence.logprobs = prepared.logprobs
+        sequence.repeated = prepared.repeated
         if prepared.complete is not None:
             self._end(sequence, completed(sequence, prepared.complete))
             return

@@ -27,7 +27,7 @@ def output_of(sequence: Active, result: Result) -> Output:
     sequence.cached_tokens = result.num_cached_tokens or 0
     output = Output(
         key=sequence.key,
-        text=piece.text,
+        text=sequence.take_repeated() + piece.text,
         token_ids=list(piece.token_ids),
         logprobs=sequence.shaped_logprobs(piece.logprobs),
     )
@@ -42,7 +42,7 @@ def output_of(sequence: Active, result: Result) -> Output:
 
 def completed(sequence: Active, reason: FinishReason) -> Output:
     """The last output of an answer that needs no further tokens."""
-    return Output(key=sequence.key, finish_reason=reason, usage=sequence.usage())
+    return Output(key=sequence.key, text=sequence.take_repeated(), finish_reason=reason, usage=sequence.usage())
 
 
 def failed(sequence: Active, error: PipelineError) -> Output:

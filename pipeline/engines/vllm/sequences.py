@@ -20,6 +20,7 @@ class Active:
         read_tokens: prompt tokens that were computed in steps so far, as far as can be told.
         gpu_ns: its share of the engine's busy time.
         admitted: vLLM has it.
+        repeated: text of tokens continued, to be said with the first output.
     """
 
     request: EngineRequest
@@ -31,6 +32,7 @@ class Active:
     gpu_ns: int = 0
     admitted: bool = False
     finished: bool = False
+    repeated: str = ""
     logprobs: LogprobsShape | None = None
 
     @property
@@ -62,6 +64,11 @@ class Active:
             total_tokens=self.prompt_tokens + completion_tokens,
             cached_tokens=min(self.cached_tokens, self.prompt_tokens),
         )
+
+    def take_repeated(self) -> str:
+        """The repeated text, once."""
+        repeated, self.repeated = self.repeated, ""
+        return repeated
 
     def shaped_logprobs(self, positions: Any) -> Any:
         """Log probabilities of new positions in the endpoint's shape, or None where none were asked for."""

@@ -101,11 +101,13 @@ class RemoteEngine:
         self.send("start", deployment=deployment)
         return self.expect("started", START_WITHIN_S)
 
-    def submit(self, *bodies: dict[str, Any], priority: int = 0, continued: Sequence[int] = ()) -> list[str]:
+    def submit(
+        self, *bodies: dict[str, Any], priority: int = 0, continued: Sequence[int] = (), repeats_text: bool = False
+    ) -> list[str]:
         """Submit bodies at once; their keys."""
         keys = [f"request-{next(_serial)}" for _ in bodies]
         self._answers.update((key, queue.Queue()) for key in keys)
-        shared = {"priority": priority, "continued": list(continued)}
+        shared = {"priority": priority, "continued": list(continued), "repeats_text": repeats_text}
         requests = [
             {"key": key, "endpoint": CHAT if "messages" in body else COMPLETIONS, "body": body, **shared}
             for key, body in zip(keys, bodies, strict=True)
@@ -126,8 +128,10 @@ class RemoteEngine:
             outputs.append(self.next_output(key))
         return Answer(outputs)
 
-    def ask(self, body: dict[str, Any], *, priority: int = 0, continued: Sequence[int] = ()) -> Answer:
-        (key,) = self.submit(body, priority=priority, continued=continued)
+    def ask(
+        self, body: dict[str, Any], *, priority: int = 0, continued: Sequence[int] = (), repeats_text: bool = False
+    ) -> Answer:
+        (key,) = self.submit(body, priority=priority, continued=continued, repeats_text=repeats_text)
         return self.answer(key)
 
     def has_more(self, key: str) -> bool:

@@ -74,6 +74,39 @@ def test_an_answer_that_was_complete_ends_without_another_token(engine: RemoteEn
     assert [end.usage["completion_tokens"] for end in ends] == [len(stopped.tokens), 4]
 
 
+def test_the_text_before_the_cut_is_said_again_where_it_is_wanted(engine: RemoteEngine) -> None:
+    plain = completion(EMOJI, max_tokens=12, ignore_eos=True)
+    stopped = plain | {"stop": [engine.ask(plain).text[5:8]]}
+    wholes = {"plain": engine.ask(plain), "stopped": engine.ask(stopped)}
+    bodies = {"plain": plain, "stopped": stopped}
+
+    said = {
+        (name, cut): engine.ask(bodies[name], continued=whole.tokens[:cut], repeats_text=True).text
+        for name, whole in wholes.items()
+        for cut in (1, len(whole.tokens) // 2, len(whole.tokens) - 1, len(whole.tokens))
+    }
+
+    assert said == {(name, cut): wholes[name].text for name, cut in said}
+
+
+def test_a_token_that_stops_is_not_said_again(engine: RemoteEngine) -> None:
+    plain = engine.ask(completion("One, two, three, four,", max_tokens=12))
+    body = completion("One, two, three, four,", max_tokens=12, stop_token_ids=[plain.tokens[-1]])
+    whole = engine.ask(body)
+
+    again = engine.ask(body, continued=whole.tokens, repeats_text=True)
+
+    assert (again.text, again.tokens, again.last["finish_reason"]) == (whole.text, [], "stop")
+
+
+def test_sampling_without_a_seed_goes_on(engine: RemoteEngine) -> None:
+    body = chat("Tell me something.", max_tokens=20, ignore_eos=True) | {"temperature": 0.9}
+
+    rest = engine.ask(body, continued=[1, 2, 3])
+
+    assert (rest.last["error"], len(rest.tokens), rest.usage["completion_tokens"]) == (None, 17, 20)
+
+
 def test_min_tokens_count_the_tokens_before_the_cut(engine: RemoteEngine) -> None:
     body = chat("What is the capital of France?", max_tokens=40, min_tokens=20)
     whole = engine.ask(body)

@@ -6,21 +6,25 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from pipeline.engines.protocol import Engine, EngineRequest
+from pipeline.engines.simulated.sequence import Sequence
 from pipeline.runtime import kafka as clients
 from pipeline.runtime import topics as broker_topics
-from pipeline.settings import KafkaSettings, ModelSettings, Settings, SimulatedDeployment, TopicSettings
+from pipeline.settings import Deployment, KafkaSettings, ModelSettings, Settings, SimulatedDeployment, TopicSettings
 from pipeline.worker.main import main
 from tests.eventually import eventually
 from tests.unit.worker.builders import a_dispatch
 from topics import names
+from topics.bodies import decode_body
 from topics.catalogue import catalogue
 from topics.codec import decode_response, encode
 from topics.dispatches import Cancel, Dispatch
@@ -152,11 +156,17 @@ class Answers:
 
 @asynccontextmanager
 async def a_workshop(
-    bootstrap: str, model: str, engine: SimulatedDeployment = FREE, *, slots: int = 1, pool: str | None = None
+    bootstrap: str,
+    model: str,
+    engine: Deployment = FREE,
+    *,
+    slots: int = 1,
+    pool: str | None = None,
+    session_timeout_ms: int = 6000,
 ) -> AsyncIterator[Workshop]:
     """A cluster with its topics made."""
     settings = Settings(
-        kafka=KafkaSettings(brokers=bootstrap),
+        kafka=KafkaSettings(brokers=bootstrap, session_timeout_ms=session_timeout_ms),
         models={model: ModelSettings(stable=f"{model}@v1", classes=("interactive",), slots=slots)},
         deployments={f"{model}@v1": engine},
         topics=TopicSettings(pools=(pool,) if pool else ()),
@@ -171,10 +181,25 @@ async def a_workshop(
 
 
 @asynccontextmanager
-async def a_worker(workshop: Workshop, *, grace_s: float = 5.0) -> AsyncIterator[Callable[[], "asyncio.Future[int]"]]:
+async def a_worker(
+    workshop: Workshop,
+    *,
+    grace_s: float = 5.0,
+    worker_id: str | None = None,
+    make_engine: Callable[[Deployment], Callable[[int], Engine]] | None = None,
+) -> AsyncIterator[Callable[[], "asyncio.Future[int]"]]:
     """A worker as a task; call what is yielded to stop it, and await its exit code."""
     stop = asyncio.Event()
-    task = asyncio.ensure_future(main(workshop.settings, workshop.deployment, stop, grace_s=grace_s))
+    task = asyncio.ensure_future(
+        main(
+            workshop.settings,
+            workshop.deployment,
+            stop,
+            worker_id=worker_id,
+            grace_s=grace_s,
+            make_engine=make_engine,
+        )
+    )
 
     def stopped() -> "asyncio.Future[int]":
         stop.set()
@@ -248,12 +273,23 @@ sys.exit(run(lambda stop: main(settings, sys.argv[2], stop), log_level="WARNING"
 """
 
 
-async def a_worker_process(workshop: Workshop) -> asyncio.subprocess.Process:
-    """A worker as a process, to be killed by the caller."""
+async def a_worker_process(
+    workshop: Workshop, *, python: Path | str = sys.executable, log: Path | None = None
+) -> asyncio.subprocess.Process:
+    """A worker as a process, to be killed by the caller; `python` is the interpreter of its engine's environment."""
     settings = json.dumps(_plain(workshop.settings))
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PROCESS, settings, workshop.deployment, env={**os.environ}
-    )
+    with log.open("ab") if log is not None else nullcontext() as stderr:
+        return await asyncio.create_subprocess_exec(
+            python, "-c", _PROCESS, settings, workshop.deployment, env={**os.environ}, stderr=stderr
+        )
+
+
+def undisturbed(dispatch: Dispatch) -> tuple[list[int], str]:
+    """Tokens and text of the answer that a simulated engine gives where nothing happens to it."""
+    body = decode_body(dispatch.endpoint, dispatch.body)
+    request = EngineRequest(key="k", endpoint=dispatch.endpoint, body=body)
+    whole = Sequence(request, max_context_tokens=FREE.max_context_tokens).finish()
+    return whole.token_ids, whole.text
 
 
 def _plain(settings: Settings) -> Any:

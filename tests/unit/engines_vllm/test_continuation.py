@@ -3,8 +3,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.engines.vllm.continuation import replay, why_not_continued
-from topics.bodies import CompletionBody, ResponseFormat
+from pipeline.engines.vllm.continuation import replay
 
 
 class Letters:
@@ -15,7 +14,7 @@ class Letters:
         self.told = 0
 
     def update(self, new_token_ids: list[int], stop_terminated: bool) -> str | None:
-        self.text += "".join(map(chr, new_token_ids))
+        self.text += "".join(map(chr, new_token_ids[:-1] if stop_terminated else new_token_ids))
         return "end" if "end" in self.text else None
 
     def get_next_output_text(self, finished: bool, delta: bool) -> str:
@@ -49,7 +48,20 @@ def letters(text: str) -> Sequence[int]:
     ],
 )
 def test_replay_knows_whether_the_answer_was_complete(text: str, params: Params, reason: str | None) -> None:
-    assert replay(Letters(), letters(text), params) == reason
+    assert replay(Letters(), letters(text), params).complete == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "said"),
+    [
+        ("abc", Params(), "abc"),
+        ("abc", Params(max_tokens=3), "abc"),
+        ("abc", Params(eos_token_id=ord("c")), "ab"),
+        ("abc", Params(eos_token_id=ord("b")), "abc"),
+    ],
+)
+def test_replay_says_what_was_said_before(text: str, params: Params, said: str) -> None:
+    assert replay(Letters(), letters(text), params).text == said
 
 
 def test_replay_leaves_nothing_to_be_told_twice() -> None:
@@ -59,20 +71,3 @@ def test_replay_leaves_nothing_to_be_told_twice() -> None:
     detokenizer.update([ord("d")], False)
 
     assert detokenizer.get_next_output_text(False, True) == "d"
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        (CompletionBody(prompt="x"), None),
-        (CompletionBody(prompt="x", response_format=ResponseFormat()), None),
-        (CompletionBody(prompt="x", repetition_penalty=1.5), None),
-        (CompletionBody(prompt="x", seed=1, temperature=0), None),
-        (CompletionBody(prompt="x", seed=1), "seed"),
-        (CompletionBody(prompt="x", presence_penalty=1), "presence_penalty"),
-        (CompletionBody(prompt="x", frequency_penalty=1), "frequency_penalty"),
-        (CompletionBody(prompt="x", response_format=ResponseFormat(type="json_object")), "response_format"),
-    ],
-)
-def test_state_that_is_lost_forbids_going_on(body: CompletionBody, field: str | None) -> None:
-    assert why_not_continued(body) == field

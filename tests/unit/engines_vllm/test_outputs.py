@@ -77,6 +77,23 @@ def test_complete_answer_ends_without_tokens() -> None:
     assert output.usage.completion_tokens == 2
 
 
+def test_repeated_text_comes_with_the_first_output_alone() -> None:
+    sequence = a_sequence(continued=(1, 2))
+    sequence.repeated = "said before"
+
+    first = output_of(sequence, Result([Piece(text=" and after")]))
+    second = output_of(sequence, Result([Piece(text=" that")]))
+
+    assert (first.text, second.text) == ("said before and after", " that")
+
+
+def test_repeated_text_comes_with_the_end_of_a_complete_answer() -> None:
+    sequence = a_sequence(continued=(1, 2))
+    sequence.repeated = "said before"
+
+    assert completed(sequence, "stop").text == "said before"
+
+
 def test_chat_lists_the_likeliest_and_the_bytes_of_each() -> None:
     position = {9: Candidate(-2.0, 3, "é"), 1: Candidate(-0.5, 1, "a"), 2: Candidate(float("-inf"), 2, None)}
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.worker.effects import Acknowledge, Follow, Send, Submit, Unfollow
@@ -23,13 +24,14 @@ from topics.responses import (
 )
 
 ORIGIN = "inference.requests.m.interactive/0/7"
+COPY_ORIGIN = "inference.requests.m.interactive/0/8"
 PRIMARY = Primary(id="first", origin=ORIGIN, reply=ReplyTo(topic="inference.responses", partition=2), since_ms=5)
 
 
 def a_copy(*, stream: bool = True) -> Dispatch:
     return a_dispatch(
         id="second",
-        origin="inference.requests.m.interactive/0/8",
+        origin=COPY_ORIGIN,
         body=a_body(stream=stream),
         primary=PRIMARY,
         reason="coalesced",
@@ -77,7 +79,7 @@ class Follower:
 
 def test_a_copy_follows_its_primary_and_is_not_given_to_the_engine() -> None:
     follower = Follower()
-    assert follower.follow.primary == PRIMARY
+    assert follower.follow.request == PRIMARY
     assert not of(follower.bench.effects, Submit)
 
 
@@ -183,3 +185,93 @@ def test_when_the_one_further_back_leaves_the_position_returns() -> None:
     watch.unfollow(1)
     watch.settle()
     assert (watch.positions, len(watch)) == ({}, 0)
+
+
+def own(record: Response) -> Response:
+    """A record of an earlier attempt at the copy."""
+    dispatch = {"dispatch": "inference.dispatch.m.v1/0/1"} if isinstance(record, Started) else {}
+    return msgspec.structs.replace(record, id="second", origin=COPY_ORIGIN, **dispatch)
+
+
+class TakenOver:
+    """A bench whose only job is a copy that another worker had begun."""
+
+    def __init__(self, *before: Response, stream: bool = True) -> None:
+        self.bench = Bench()
+        self.bench.slot.term = 5
+        (self.own,) = of(self.bench.take(a_copy(stream=stream)), Follow)
+        (begun,) = self.sent
+        log = [*(own(record) for record in before), begun]
+        self.bench.keep(self.bench.core.on_log([(self.own.serial, record) for record in log], NOW_US))
+
+    def log(self, *records: Response) -> "TakenOver":
+        self.bench.keep(self.bench.core.on_log([(self.own.serial, record) for record in records], NOW_US))
+        return self
+
+    @property
+    def sent(self) -> list[Response]:
+        return [decode_response(send.value) for send in of(self.bench.effects, Send)]
+
+
+def test_a_copy_that_is_taken_over_goes_on_where_it_had_stopped() -> None:
+    copy = TakenOver(started("c1"), delta(0, "a", "c1"), delta(1, "b", "c1"))
+    assert (copy.own.request.origin, of(copy.bench.effects, Follow)[-1].request) == (COPY_ORIGIN, PRIMARY)
+    begun, third, end = copy.log(started(), delta(0, "a"), delta(1, "b"), delta(2, "c"), completed(3)).sent
+    assert isinstance(begun, Started) and isinstance(third, Delta) and isinstance(end, Completed)
+    assert (begun.mode, third.attempt, third.seq, third.text) == ("resume", begun.attempt, 2, "c")
+    assert (end.next_seq, end.attempt) == (3, begun.attempt)
+
+
+def test_a_copy_that_only_lacked_its_end_gets_that() -> None:
+    copy = TakenOver(started("c1"), delta(0, "a", "c1"), delta(1, "b", "c1"))
+    _, end = copy.log(started(), delta(0, "a"), delta(1, "b"), completed(2)).sent
+    assert isinstance(end, Completed)
+    assert end.next_seq == 2
+
+
+def test_who_does_not_stream_gets_the_whole_body_after_a_take_over() -> None:
+    copy = TakenOver(started("c1"), Progress(id="second", origin="", attempt="c1", seq=0, token_ids=[0]), stream=False)
+    *_, end = copy.log(started(), delta(0, "a"), delta(1, "b"), completed(2)).sent
+    assert isinstance(end, Completed)
+    assert (end.body["choices"][0]["message"]["content"], end.next_seq) == ("ab", 1)
+
+
+def test_a_copy_whose_primary_began_again_meanwhile_begins_again_too() -> None:
+    copy = TakenOver(started("c1"), delta(0, "a", "c1"), delta(1, "b", "c1"))
+    again = (started(), started("p2", "restart"), delta(7, "x", "p2"))
+    assert [type(record) for record in copy.log(*again).sent] == [Started]
+    assert of(copy.bench.effects, Follow)[-1].request == PRIMARY
+    restart = delta(0, "x", "p2")
+    restart.token_ids[:] = [9]
+    _, second, first = copy.log(started("p2", "restart"), restart).sent
+    assert isinstance(second, Started) and isinstance(first, Delta)
+    assert (second.mode, first.seq, first.text) == ("restart", 0, "x")
+
+
+def test_a_copy_that_had_ended_is_left_alone() -> None:
+    copy = TakenOver(started("c1"), delta(0, "a", "c1"), completed(1, "c1"))
+    assert of(copy.bench.effects, Acknowledge)
+    assert [type(record) for record in copy.sent] == [Started]
+
+
+def test_a_copy_that_was_cancelled_meanwhile_ends_after_its_tokens() -> None:
+    bench = Bench()
+    bench.slot.term = 5
+    (follow,) = of(bench.take(a_copy()), Follow)
+    bench.take(Cancel(id="second", tenant="acme"))
+    (begun,) = [decode_response(send.value) for send in of(bench.effects, Send)]
+    records = (own(started("c1")), own(delta(0, "a", "c1")), begun)
+    (send,) = of(bench.core.on_log([(follow.serial, record) for record in records], NOW_US), Send)
+    end = decode_response(send.value)
+    assert isinstance(end, CancelledRequest)
+    assert end.next_seq == 1
+
+
+def test_who_misses_records_that_the_log_has_lost_is_known() -> None:
+    watch, place = Watch(), Place("inference.responses", 2)
+    for serial, offset in ((1, 10), (2, 30)):
+        watch.follow(serial, PRIMARY)
+        watch.locate({serial: offset})
+    assert [f.serial for f in watch.skipped(place, 10)] == []
+    assert [f.serial for f in watch.skipped(place, 25)] == [1]
+    assert [f.serial for f in watch.skipped(place, 31)] == [1, 2]

@@ -3,7 +3,7 @@ from typing import TypeVar
 
 from pipeline.engines.protocol import Output
 from pipeline.worker.core import WorkerCore
-from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Send, Submit
+from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Follow, Send, Submit
 from pipeline.worker.rows import Identity
 from pipeline.worker.slot import SlotOwner, Taken
 from tests.unit.worker.builders import a_body, a_dispatch, a_usage
@@ -22,10 +22,10 @@ SECOND_US = 1_000_000
 class Bench:
     """A core with one active slot and a list of everything it wanted."""
 
-    def __init__(self, *, engine_is_ready: bool = True) -> None:
+    def __init__(self, *, engine_is_ready: bool = True, attempts: str = "a") -> None:
         serial = itertools.count(1)
         identity = Identity(worker="w", run="run", deployment="m@v1")
-        self.core = WorkerCore(identity, new_id=lambda: f"a{next(serial)}", return_partitions=1)
+        self.core = WorkerCore(identity, new_id=lambda: f"{attempts}{next(serial)}", return_partitions=1)
         self.slot = an_active_slot(0)
         self.effects: list[Effect] = []
         self._offsets: dict[SlotOwner, int] = {}
@@ -41,6 +41,18 @@ class Bench:
 
     def outputs(self, *outputs: Output) -> list[Effect]:
         return self.keep(self.core.on_outputs(list(outputs), NOW_US + 10))
+
+    def read_log(self, *before: Response) -> list[Effect]:
+        """What those who began to follow last read: some records, and everything that was published so far."""
+        follows = {effect.serial: effect for effect in of(self.effects, Follow)}
+        records = [*before, *answers(self.effects)]
+        found = [
+            (serial, record)
+            for serial, follow in follows.items()
+            for record in records
+            if record.origin == follow.request.origin
+        ]
+        return self.keep(self.core.on_log(found, NOW_US + 20))
 
     def keep(self, effects: list[Effect]) -> list[Effect]:
         self.effects += effects
@@ -168,6 +180,27 @@ def test_a_cancellation_that_finds_nobody_is_acknowledged_after_a_while() -> Non
     assert of(bench.core.on_tick(NOW_US + 31 * SECOND_US), Acknowledge) == [Acknowledge(bench.slot, 1)]
 
 
+def test_one_that_names_its_request_lies_behind_it_and_holds_up_no_commit() -> None:
+    bench = Bench()
+    cancel = Cancel(id="order-42", tenant="acme", origin=a_dispatch().origin)
+    assert of(bench.take(cancel), Acknowledge) == [Acknowledge(bench.slot, 1)]
+    assert kinds(bench.take(a_dispatch())) == ["started", "cancelled"]
+
+
+def test_a_cancellation_in_another_slot_waits_again_when_its_request_is_lost() -> None:
+    bench = Bench()
+    own, other = bench.slot, an_active_slot(3)
+    bench.take(Cancel(id="order-42", tenant="acme"), slot=own)
+    bench.take(a_dispatch(), slot=other)
+    bench.keep(bench.core.on_undelivered(["a1"], NOW_US))
+    bench.core.on_lost(other, NOW_US)
+    again = an_active_slot(3)
+    bench.take(a_dispatch(), slot=again)
+    assert kinds(bench.effects)[-1] == "cancelled"
+    name = answers(bench.effects)[-1].attempt or ""
+    assert Acknowledge(own, 1) in bench.core.on_delivered([name], NOW_US)
+
+
 def test_a_cancellation_that_came_first_in_another_slot_is_acknowledged_with_the_request() -> None:
     bench = Bench()
     other = an_active_slot(3)
@@ -199,7 +232,7 @@ def test_a_refused_delta_ends_the_attempt_and_another_one_begins() -> None:
     silent = bench.outputs(Output(key="a1", text="x", token_ids=[1]))
     assert kinds(silent) == []
     again = bench.outputs(an_end("a1", error=Cancelled("aborted")))
-    assert [(r.attempt, r.mode) for r in answers(again) if hasattr(r, "mode")] == [("a2", "restart")]
+    assert [(r.attempt, r.mode) for r in answers(again) if hasattr(r, "mode")] == [("a2", "resume")]
     assert [(row.final, row.outcome) for row in bench.rows()] == [(0, "undelivered")]
 
 
@@ -223,18 +256,21 @@ def test_answers_that_are_always_refused_end_among_the_dead_letters() -> None:
 
 def test_after_an_engine_died_its_requests_run_one_at_a_time() -> None:
     bench = Bench()
-    bench.take(a_dispatch(id="r1"))
-    bench.take(a_dispatch(id="r2"))
-    bench.core.on_engine_dead(NOW_US)
-    assert [s.request.key for s in of(bench.core.on_engine_ready(NOW_US), Submit)] == ["a3"]
-    assert [s.request.key for s in of(bench.outputs(an_end("a3")), Submit)] == ["a4"]
+    bench.take(a_dispatch(id="r1", origin="inference.requests.m.interactive/0/1"))
+    bench.take(a_dispatch(id="r2", origin="inference.requests.m.interactive/0/2"))
+    bench.keep(bench.core.on_engine_dead(NOW_US))
+    bench.keep(bench.core.on_engine_ready(NOW_US))
+    assert [s.request.key for s in of(bench.read_log(), Submit)] == ["a3"]
+    bench.outputs(an_end("a3"))
+    assert [s.request.key for s in of(bench.read_log(), Submit)] == ["a4"]
 
 
 def test_a_request_that_kills_the_engine_alone_fails_and_is_kept_for_inspection() -> None:
     bench = Bench()
     bench.take(a_dispatch(id="poison"))
-    bench.core.on_engine_dead(NOW_US)
-    bench.core.on_engine_ready(NOW_US)
+    bench.keep(bench.core.on_engine_dead(NOW_US))
+    bench.keep(bench.core.on_engine_ready(NOW_US))
+    bench.read_log()
     effects = bench.core.on_engine_dead(NOW_US)
     assert kinds(effects) == ["failed"]
     assert [send.topic for send in of(effects, Send)][-1] == names.DEAD_LETTERS

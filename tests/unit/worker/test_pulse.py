@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.engines.protocol import Timings
 from pipeline.worker.heartbeats import COALESCE_S, Condition, Heart
-from pipeline.worker.pulse import Pulse
+from pipeline.worker.pulse import IN_FLIGHT, Pulse
 from pipeline.worker.rows import Identity
 from topics.codec import decode_heartbeat
 from topics.fleet import BatchTiming, StepSample
@@ -65,3 +65,33 @@ async def test_who_hurries_does_not_wait_for_changes_that_come_close_together() 
     beating.cancel()
     await asyncio.wait([beating])
     assert (first.seq, second.seq) == (1, 2)
+
+
+async def test_heartbeats_do_not_pile_up_while_the_broker_is_away() -> None:
+    class Away(_Producer):
+        """Its broker is away until `back` is done."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.back: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+
+        async def send(self, topic: str, value: bytes, **options: Any) -> "asyncio.Future[object]":
+            self.sent.put_nowait(value)
+            return self.back
+
+    producer, now_s = Away(), 100.0
+    heart = Heart(IDENTITY, engine="simulated")
+    pulse = Pulse(producer, topic="t", worker="w1", heart=heart, patient=_Patient(), now_s=lambda: now_s)
+    for _ in range(IN_FLIGHT):
+        await pulse.beat()
+    now_s += 3600  # the next one is due
+    beating = asyncio.create_task(pulse.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    waiting = producer.sent.qsize()
+    producer.back.set_result(None)
+    seqs = [decode_heartbeat(await asyncio.wait_for(producer.sent.get(), 5)).seq for _ in range(IN_FLIGHT + 1)]
+    beating.cancel()
+    await asyncio.wait([beating])
+    assert waiting == IN_FLIGHT
+    assert seqs == list(range(1, IN_FLIGHT + 2))

@@ -73,6 +73,25 @@ def test_a_cancellation_with_an_origin_means_only_that_request() -> None:
     assert early.take(a_dispatch()) == (False, [])
 
 
+def test_cancellations_of_two_requests_with_one_id_are_kept_apart() -> None:
+    early = EarlyCancels()
+    slot = SlotOwner(partition=0, run="run", generation=1, base=0)
+    for offset, origin in enumerate(("elsewhere/0/1", a_dispatch().origin)):
+        early.keep(Cancel(id="order-42", tenant="acme", origin=origin), slot=slot, offset=offset, now_s=0)
+    assert early.take(a_dispatch()) == (True, [])
+    assert len(early) == 1
+
+
+def test_a_cancellation_waits_as_long_as_a_request_may_live() -> None:
+    early = EarlyCancels(remember_s=3600)
+    slot = SlotOwner(partition=0, run="run", generation=1, base=0)
+    early.keep(Cancel(id="order-42", tenant="acme"), slot=slot, offset=7, now_s=0)
+    assert [place.offset for place in early.expire(3599)] == [7]
+    assert len(early) == 1
+    assert early.expire(3600) == []
+    assert early.take(a_dispatch()) == (False, [])
+
+
 def a_send(ref: str, partition: int = 0, *, is_last: bool = False) -> Send:
     return Send("t", partition, b"k", b"v", ref, is_last)
 
