@@ -10,6 +10,8 @@
 Broadcast topics (heartbeats, cancellations, control) are read without a group, by whoever runs the app.
 """
 
+import asyncio
+import contextlib
 from typing import Any, Final
 
 from faust.types import TP
@@ -26,6 +28,8 @@ FETCH_BYTES: Final = 64 * 1024
 COMMIT_INTERVAL_S: Final = 0.3
 MAX_POLL_RECORDS: Final = 64
 """Handed on at once; the lanes take turns after that."""
+FLUSH_S: Final = 2.0
+"""A shard is kept from its next owner for so long, until what was decided lies in the log, where that one looks."""
 STREAM_BUFFER: Final = 1024
 """Records between fetcher and agent: a lane that is paused overshoots its limit by no more."""
 
@@ -76,6 +80,7 @@ def build_app(policy: Policy, shards: Shards, flow: FaustFlow, *, make_consumer:
         broker="kafka://unused",  # make_consumer knows the broker
         autodiscover=False,
         broker_commit_interval=COMMIT_INTERVAL_S,
+        cython_optimizations=True,  # takes what is queued without a wait
         key_serializer="raw",
         stream_buffer_maxsize=STREAM_BUFFER,
         stream_wait_empty=False,
@@ -110,6 +115,8 @@ def _connect(app: LaneApp, shards: Shards) -> None:
         revoked: set[TP] = told[0]
         app.lane_consumer.release_all(revoked)
         shards.on_revoked({tp.partition for tp in revoked})
+        with contextlib.suppress(TimeoutError):  # the next owner dispatches again what it does not find
+            await asyncio.wait_for(shards.flush(), FLUSH_S)
 
     app.on_partitions_assigned.connect(on_assigned)
     app.on_partitions_revoked.connect(on_revoked)

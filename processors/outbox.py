@@ -16,23 +16,18 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed, RecordListTooLargeError
-from msgspec import Struct
-from msgspec.structs import replace
 
 from processors.events import Address
-from topics import names
-from topics.errors import BodyTooLarge
-from topics.headers import DLQ_PREFIX, Headers, dead_letter
+from processors.output import Output, shortened
+from topics.headers import Headers
+
+__all__ = ["Client", "Outbox", "Output", "Producer"]
 
 logger = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.5
-KEPT_BYTES: Final = 65_536
-"""How much of the value, of the key and of the headers a dead letter keeps that would be too large as a whole."""
-KEPT_REASON_BYTES: Final = 4_096
-"""How much of each header that says why it is there."""
-TRUNCATED: Final = DLQ_PREFIX + "truncated"
-"""Header of a dead letter that was shortened: how many bytes its value had."""
+BURST_TURNS: Final = 64
+"""Turns of the event loop, a record in each, that are waited for before what was put is sent."""
 
 Destination = tuple[str, int | None]
 
@@ -69,17 +64,6 @@ class Producer(Protocol):
             AssertionError: the partition is not among those that were known when the client last asked.
         """
         ...
-
-
-class Output(Struct, kw_only=True, frozen=True):
-    """A record to be written. `settles` is the input that it answers for, if it is the last output of that input."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    partition: int | None = None
-    headers: Headers = []
-    settles: Address | None = None
 
 
 class _Entry(NamedTuple):
@@ -183,6 +167,7 @@ class Outbox:
     async def _run(self) -> None:
         while True:
             await self._changed.wait()
+            await self._burst()
             self._changed.clear()
             while self._waiting:
                 entry = self._waiting.popleft()
@@ -191,6 +176,18 @@ class Outbox:
                     await self._send(entry, is_alone=False)
                 else:
                     heapq.heappush(held.queue, entry)
+
+    async def _burst(self) -> None:
+        """Return when a turn of the event loop has put nothing more, after `BURST_TURNS` at the latest.
+
+        Records that were fetched together come one per turn. The first would leave alone, and the others would have to
+        wait for the broker's answer to it.
+        """
+        for _ in range(BURST_TURNS):
+            seen = self._count
+            await asyncio.sleep(0)
+            if seen == self._count:
+                return
 
     async def _recover(self, destination: Destination, held: _Held) -> None:
         """Deliver what a destination has refused, then what was put meanwhile, and let it go on."""
@@ -310,49 +307,6 @@ class Outbox:
 def _is_the_end(error: BaseException) -> bool:
     """Whether the producer will never send again: closed, or its sender died, which aiokafka tells as a bare error."""
     return isinstance(error, ProducerClosed) or type(error) is KafkaError
-
-
-def shortened(output: Output) -> Output:
-    """A dead letter that surely fits, in place of an output that is too large. It settles what the output settles.
-
-    Of a dead letter it keeps why it is there; of any other output it tells the address of the input, and of one that
-    settles nothing where it was to be written, at offset -1.
-    """
-    headers = output.headers
-    if output.topic != names.DEAD_LETTERS:
-        nowhere = Address(output.topic, -1 if output.partition is None else output.partition, -1)
-        topic, partition, offset = output.settles or nowhere
-        message = f"the record for {output.topic} is too large to be sent; shorten the request"
-        headers = dead_letter(
-            headers,
-            topic=topic,
-            partition=partition,
-            offset=offset,
-            stage="processor",
-            code=BodyTooLarge.code,
-            message=message,
-        )
-    value = output.value or b""
-    return replace(
-        output,
-        topic=names.DEAD_LETTERS,
-        partition=None,
-        key=output.key[:KEPT_BYTES] if output.key is not None else None,
-        value=value[:KEPT_BYTES],
-        headers=[*_fitting(headers), (TRUNCATED, str(len(value)).encode())],
-    )
-
-
-def _fitting(headers: Headers) -> Headers:
-    """The reasons, which come last, and as many of the headers before them as fit."""
-    kept: Headers = []
-    room = KEPT_BYTES
-    for name, value in reversed(headers):
-        cut = (value or b"")[:KEPT_REASON_BYTES] if name.startswith(DLQ_PREFIX) else value or b""
-        room -= len(name.encode()) + len(cut)
-        if room >= 0:
-            kept.append((name, cut))
-    return kept[::-1]
 
 
 def _named(destination: Destination) -> str:

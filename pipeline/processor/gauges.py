@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.metrics.tally import Labels, Tally
 from pipeline.processor.station import Station
-from processors.shards import STAGE
+from processors.execution import STAGE
 from topics.fleet import STALE_AFTER_S
 
 logger = logging.getLogger(__name__)

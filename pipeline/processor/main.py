@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.metrics import process as metrics
 from pipeline.processor.gauges import register_all
+from pipeline.processor.histories import Histories
 from pipeline.processor.policies import policy_of
 from pipeline.processor.replies import ReplyTopics
 from pipeline.processor.station import Station
@@ -74,6 +75,7 @@ async def _running(
             stack.push_async_callback(client.stop)
             await client.start()
         stations: list[Station] = []
+        histories = Histories(settings.kafka, process=process)
         for model in models:
             producer = kafka.producer(settings.kafka, client_id=f"{process}-{model}")
             stack.push_async_callback(producer.stop)
@@ -86,6 +88,7 @@ async def _running(
                 producer=producer,
                 shipper=shipper,
                 replies=replies.counts,
+                histories=histories,
                 controllers=controllers,
             )
             stations.append(station)

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from faust.contrib.asgi import bind_to_running_loop
 
+from pipeline.processor.histories import Histories
 from pipeline.processor.reports import LaneReporter
 from pipeline.runtime import kafka
 from pipeline.runtime.broadcasts import BroadcastReader
@@ -44,6 +45,7 @@ class Station:
         producer: for dispatches and answers of this model only.
         shipper: for the trace, shared by the process.
         replies: partitions of the response topics.
+        histories: what former owners of its shards have left.
         controllers: makes the controller for a way of batching.
     """
 
@@ -57,6 +59,7 @@ class Station:
         producer: AIOKafkaProducer,
         shipper: TraceShipper,
         replies: Mapping[str, int],
+        histories: Histories,
         controllers: ControllerFactory = controller_for,
     ) -> None:
         self.model = policy.model
@@ -73,6 +76,8 @@ class Station:
             outbox=self._outbox,
             shipper=shipper,
             flow=self._flow,
+            delivered=self._settlement.on_delivered,
+            histories=histories.of(policy),
             controllers=controllers,
         )
         self._app = build_app(policy, self.shards, self._flow, make_consumer=self._make_consumer)

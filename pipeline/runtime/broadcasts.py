@@ -30,6 +30,9 @@ RECENT_MS: Final = 10_000
 TOPICS_WITHIN_S: Final = 5.0
 """A topic that was made a moment ago is not yet known to every broker."""
 RETRY_S: Final = 0.5
+FETCH_WAIT_MS: Final = 250
+"""How long the broker holds a fetch while there is nothing new: it answers at once when something comes, and nothing is
+ever paused here that would have to wait for it."""
 
 
 class BroadcastReader:
@@ -41,6 +44,7 @@ class BroadcastReader:
         on_record: called on the event loop with each record; may raise `CodecError` for one that it cannot read.
         client_id: shows in the broker's logs.
         start: where to begin: only new records, those of the last 10 s, or all.
+        fetch_wait_ms: how long the broker holds a fetch while there is nothing new; longer costs less.
         topics_within_s: how long `start` waits for topics that do not exist yet, in seconds.
     """
 
@@ -52,6 +56,7 @@ class BroadcastReader:
         *,
         client_id: str,
         start: Start = "latest",
+        fetch_wait_ms: int = FETCH_WAIT_MS,
         topics_within_s: float = TOPICS_WITHIN_S,
     ) -> None:
         self._settings = settings
@@ -59,6 +64,7 @@ class BroadcastReader:
         self._on_record = on_record
         self._client_id = client_id
         self._start = start
+        self._fetch_wait_ms = fetch_wait_ms
         self._topics_within_s = topics_within_s
         self._next: dict[TopicPartition, int] = {}
         self._consumer: AIOKafkaConsumer | None = None
@@ -97,7 +103,7 @@ class BroadcastReader:
                 await asyncio.sleep(RETRY_S)
 
     async def _open(self) -> AIOKafkaConsumer:
-        consumer = kafka.consumer(self._settings, client_id=self._client_id)
+        consumer = kafka.consumer(self._settings, client_id=self._client_id, fetch_max_wait_ms=self._fetch_wait_ms)
         try:
             await consumer.start()
             partitions = await self._partitions(consumer)

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.runtime.pacing import PacedConsumer
 from pipeline.runtime.producers import Producer
+from pipeline.runtime.reconnecting import space_attempts
 from pipeline.settings import KafkaSettings
 from topics.codec import MAX_RECORD_BYTES
 from topics.errors import SettingsError
@@ -70,9 +71,11 @@ def consumer(
         "max_partition_fetch_bytes": MAX_RECORD_BYTES,
         "retry_backoff_ms": 50,
     }
-    return PacedConsumer(
+    made = PacedConsumer(
         *topics, group_id=group, client_id=client_id, **{**_connection(settings), **defaults, **options}
     )
+    space_attempts(made._client)
+    return made
 
 
 def admin(settings: KafkaSettings, *, client_id: str = "millrace-admin") -> AIOKafkaAdminClient:

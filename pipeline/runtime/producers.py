@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.transaction_manager import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PidAndEpoch
 
 from pipeline.runtime.pacing import pace_produce
+from pipeline.runtime.reconnecting import space_attempts
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka ships no typ
         self._name = client_id
         self._message_accumulator._batch_ttl = math.inf
         pace_produce(self)
+        space_attempts(self.client)
 
     async def stop(self) -> None:
         """Deliver what is left and disconnect; after 5 s without success give it up. Idempotent.

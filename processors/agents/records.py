@@ -3,7 +3,7 @@
 from typing import Any
 
 from processors.events import Address
-from processors.shards import LaneRecord
+from processors.shard import LaneRecord
 
 
 def lane_record(event: Any) -> LaneRecord:

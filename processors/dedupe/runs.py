@@ -6,6 +6,7 @@ generated once more.
 """
 
 import itertools
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -132,6 +133,20 @@ class Runs:
         if len(self._by_origin) > self._limit:
             self._displace()
         return run
+
+    def recall(self, runs: Iterable[Run]) -> None:
+        """Runs of an earlier time, dispatched or ended, those that came first first. What is known already stays.
+
+        Nobody joins them for their fingerprint: some may have ended long ago, and nobody will say so.
+        """
+        recalled = {run.key: run for run in runs}
+        for run in recalled.values():
+            if run.state == "dispatched":
+                self._by_origin.setdefault(run.origin, run)
+        recalled.update(self._by_key)
+        for key in list(itertools.islice(recalled, max(0, len(recalled) - self._limit))):
+            del recalled[key]
+        self._by_key = recalled
 
     def join(self, run: Run, key: Key) -> None:
         """An identity gets the answer of a run."""

@@ -5,7 +5,7 @@ a run takes no room of a worker: it is held while the primary waits, and goes in
 There its worker copies the answer from the log, so that the copy outlives workers as any request does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -24,7 +24,7 @@ from topics.responses import Response
 
 
 class Sharing:
-    """Of one shard of a model. After a restart it starts empty: what it does not know is generated once more.
+    """Of one shard of a model. It starts with what `recall` tells: what it does not know is generated once more.
 
     Args:
         policy, identity: of the scheduler.
@@ -94,6 +94,10 @@ class Sharing:
             return self._join(ticket, run, deployment, now_s)
         return None
 
+    def recall(self, runs: Iterable[Run]) -> None:
+        """Know ids of an earlier time, whose requests were dispatched or answered; those that came first first."""
+        self._runs.recall(runs)
+
     # What becomes of primaries
 
     def on_queued(self, ticket: Ticket, deployment: str, *, now_s: float) -> None:
@@ -142,6 +146,10 @@ class Sharing:
                 yield ticket
 
     # Those who are held
+
+    def holds(self, key: Key) -> bool:
+        """Whether a request of an identity is held."""
+        return bool(self._waiting.of(key))
 
     def cancel(self, key: Key) -> list[Ticket]:
         """Take out the held requests of an identity."""

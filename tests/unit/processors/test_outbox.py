@@ -15,7 +15,8 @@ from aiokafka.errors import (
 
 from processors.delivery import Settlement
 from processors.events import Address
-from processors.outbox import KEPT_BYTES, TRUNCATED, Outbox, Output
+from processors.outbox import Outbox
+from processors.output import KEPT_BYTES, TRUNCATED, Output
 from tests.eventually import eventually
 from topics import names
 from topics.headers import Headers, header

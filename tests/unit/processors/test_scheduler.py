@@ -456,3 +456,15 @@ def test_a_class_that_yields_leaves_an_eighth_of_a_worker_to_the_others() -> Non
 
     urgent = of_kind(admit(scheduler, 50, 51, latency_class="interactive"), Dispatch)
     assert len(urgent) == 2
+
+
+def test_it_knows_requests_that_wait_that_run_and_that_have_ended() -> None:
+    scheduler = a_scheduler()
+    key = ("default", "r0")
+    assert not scheduler.knows(key)
+    admit(scheduler, 0)
+    known = [scheduler.knows(key)]
+    beat(scheduler)
+    known.append(scheduler.knows(key))
+    beat(scheduler, seq=2, finished=[a_finished("inference.requests.m.interactive/0/0")])
+    assert [*known, scheduler.knows(key), scheduler.knows(("acme", "r0"))] == [True, True, True, False]
