@@ -19,7 +19,8 @@ MIXED: Final = "mixed"
 class Ending(Struct, kw_only=True, frozen=True):
     """A request that ends in the processor, admitted or not.
 
-    `parent` is the producer's span and its flags (`topics.headers.parent_span`).
+    `parent` is the producer's span and its flags (`topics.headers.parent_span`). `used_tokens`, of prompt and answer,
+    are those of workers that handed it back.
     """
 
     origin: str
@@ -38,6 +39,7 @@ class Ending(Struct, kw_only=True, frozen=True):
     why: Why = NO_REASON
     parent: tuple[int, int] = (0, 0)
     endpoint: str = ""
+    used_tokens: int = 0
 
 
 class Account:
@@ -46,6 +48,7 @@ class Account:
     def __init__(self, policy: Policy, identity: Identity) -> None:
         self._model = policy.model
         self._process = identity.process
+        self._told: tuple[Why, str] = (NO_REASON, "")
 
     def admitted(self, ticket: Ticket, *, now_us: int, queue_depth: int) -> EventRow:
         """A request was queued. `queue_depth` counts its lane, with it."""
@@ -87,7 +90,7 @@ class Account:
             duration_us=max(0, now_us - ticket.admitted_us),
             running=heartbeat.running,
             reason=part.why.reason,
-            detail=part.why.detail,
+            detail=self._detail(part.why),
             trace_flags=parent_span(ticket.headers)[1],
         )
 
@@ -141,6 +144,12 @@ class Account:
             model=self._model,
             queue_depth=queue_depth,
         )
+
+    def _detail(self, why: Why) -> str:
+        """The figures behind a decision; all parts of a batch may have been given the same."""
+        if why is not self._told[0]:
+            self._told = (why, why.detail)
+        return self._told[1]
 
     def _ending_event(self, ending: Ending, now_us: int) -> EventRow:
         return EventRow(

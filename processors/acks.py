@@ -29,6 +29,10 @@ class OrderedAcks:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def missing_before(self, at: Address) -> int:
+        """How many records between the newest one that came and this one are not in the log any more."""
+        return max(at.offset - self._newest - 1, 0) if self._newest >= 0 else 0
+
     def receive(self, at: Address, ack: Callable[[], object]) -> bool:
         """A record came; `ack` will be called once, after those of all records before it. False: it came before."""
         if at.offset <= self._newest:

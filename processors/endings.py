@@ -68,6 +68,7 @@ def end(
         id=ticket.id,
         origin=ticket.origin,
         attempt=attempt,
+        usage=ticket.usage,
         timing_ms=_timing(now_us, ticket.produced_ms),
         error=ErrorBody.of(error),
     )
@@ -89,6 +90,7 @@ def end(
         why=why,
         parent=parent_span(ticket.headers),
         endpoint=ticket.endpoint,
+        used_tokens=ticket.usage.total_tokens if ticket.usage is not None else 0,
     )
     return Answer(records=records, reply=ticket.reply, headers=ticket.headers, settles=ticket.at), ending
 

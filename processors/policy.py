@@ -10,7 +10,8 @@ class ClassPolicy(Struct, kw_only=True, frozen=True):
     """A latency class: `priority` 0 goes first; `deadline_ms` applies where a request names none.
 
     Its SLO is `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms`. A class that `yields` fills what the others
-    leave, leaves them a reserve on every worker, and is never shed; all others may be.
+    leave, leaves them a reserve on every worker, gives way where that is not enough, and is never shed; all others may
+    be.
     """
 
     priority: int

@@ -41,4 +41,6 @@ class Records:
             ),
             reason=part.why.reason,
             backlog=backlog,
+            yields=ticket.demand.yields,
+            sequence_limit=part.sequence_limit,
         )

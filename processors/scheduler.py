@@ -23,8 +23,10 @@ from processors.observations import Observations
 from processors.policy import Identity, Policy
 from processors.queueing.cancellations import Cancellations
 from processors.queueing.lane import LaneQueue
-from processors.queueing.ticket import Ticket
+from processors.queueing.ticket import Key, Ticket
 from processors.records import Records
+from processors.recovery.legacy import Legacy
+from processors.recovery.restoring import restore
 from processors.routing.fleet import Fleet, Worker
 from processors.routing.placements import Place, Placements
 from processors.tenancy import Tenancy, queues_of
@@ -114,6 +116,16 @@ class Scheduler:
         running = self._fleet.workers.values() if self._mode == "continuous" else None
         return self._observations.figures(self._queues.lanes, self._controller, running=running, now_s=now_s)
 
+    def inherit(self, legacy: Legacy) -> list[Effect]:
+        """Go on where an earlier scheduler of the shard was, before anything else happens."""
+        return restore(
+            legacy,
+            placements=self._placements,
+            sharing=self._sharing,
+            cancellations=self._cancellations,
+            forward=self._forward,
+        )
+
     def on_request(self, arrival: Arrival, latency_class: str, *, now_s: float) -> list[Effect]:
         """A record came on the lane of a class."""
         now_us = int(now_s * 1e6)
@@ -129,7 +141,7 @@ class Scheduler:
             self._placements.end((admitted.tenant, admitted.id))
             return self._ended(reject(arrival, admitted, latency_class, now_us=now_us), now_us)
         self._placements.renew(admitted.key)
-        if self._cancellations.take(admitted.key, now_s=now_s):
+        if self._cancellations.take(admitted.key, now_s=now_s, produced_ms=admitted.produced_ms):
             return self._end(admitted, "cancelled", now_us)
         limited = self._tenancy.limit(admitted, now_s=now_s)
         if limited is not None:
@@ -151,8 +163,10 @@ class Scheduler:
             InvalidRequest: the body that came back is none that was ever dispatched.
         """
         ticket = returned(handback, self._policy)
+        self._tenancy.on_returned(ticket, handback.record.generated)
         place = self._placements.remove(ticket.origin)
-        if place is not None and place.is_cancelled:
+        was_cancelled = place is not None and place.is_cancelled
+        if was_cancelled or self._cancellations.take(ticket.key, now_s=now_s, produced_ms=ticket.produced_ms):
             return self._end(ticket, "cancelled", int(now_s * 1e6))
         shared = self._sharing.on_return(ticket, handback.record, self._stable or "", now_s=now_s)
         return self._queue(ticket, now_s) if shared is None else shared
@@ -182,6 +196,11 @@ class Scheduler:
             tenant, _ = place.key
             self._controller.on_finished(finished, tenant=tenant, latency_class=place.latency_class)
         return []
+
+    def knows(self, key: Key) -> bool:
+        """Whether a request of this identity has come and is not forgotten."""
+        waits = bool(self._queues.waiting(key) or self._placements.of(key) or self._sharing.holds(key))
+        return waits or self._placements.has_ended(key)
 
     def on_cancel(self, cancellation: Cancellation, *, now_s: float) -> list[Effect]:
         """A sender wants a request to end, wherever it is, also if it has not come yet."""
@@ -282,6 +301,8 @@ class Scheduler:
                 )
             )
             backlog = self._queues.lanes[ticket.latency_class].backlog(ticket.tenant)
+            if self._mode == "run_to_completion":
+                backlog += len(batch.parts) - 1 - index
             record = self._records.of(batch, index, batch_id=batch_id, backlog=backlog, now_us=now_us)
             effects.append(Dispatch(record=record, slot=slot, headers=ticket.headers, settles=ticket.at))
             effects.append(Trace(row=self._account.dispatched(part, batch, batch_id, now_us=now_us)))
@@ -311,7 +332,7 @@ class Scheduler:
 
     def _ended(self, answered: tuple[Answer, Ending], now_us: int) -> list[Effect]:
         answer, ending = answered
-        self._tenancy.on_ended_here(ending.origin)
+        self._tenancy.on_ended_here(ending.origin, used_tokens=ending.used_tokens)
         event, row = self._account.ended(ending, now_us=now_us)
         return [answer, Trace(row=event), Trace(row=row)]
 

@@ -61,10 +61,15 @@ class Tenancy:
         denied = self._quotas.take(ticket.tenant, ticket.origin, tokens, deadline_s=deadline_s, now_s=now_s)
         return None if denied is None else _limited(ticket.tenant, denied)
 
-    def on_ended_here(self, origin: str) -> None:
-        """A request was answered without a worker: it has used nothing."""
+    def on_ended_here(self, origin: str, *, used_tokens: int = 0) -> None:
+        """A request was answered here: it has used what workers had used that handed it back."""
         if self._has_limits:
-            self._quotas.settle(origin, used_tokens=0)
+            self._quotas.settle(origin, used_tokens=used_tokens)
+
+    def on_returned(self, ticket: Ticket, generated: int) -> None:
+        """A worker handed a request back after so many tokens: they were served, whatever follows."""
+        if generated:
+            self._counters[ticket.latency_class].charge(ticket.tenant, COMPLETION_WEIGHT * generated)
 
     def on_finished(self, finished: Finished, *, now_s: float) -> None:
         """A request of any shard has ended at a worker."""

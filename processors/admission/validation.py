@@ -4,14 +4,14 @@ Whatever can be checked without a model is checked here, once; the worker checks
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from processors.admission.estimates import demand_of
 from processors.dedupe.fingerprint import fingerprint_of, is_deterministic
-from processors.events import Arrival
+from processors.events import Address, Arrival
 from processors.policy import ClassPolicy, Policy
 from processors.queueing.ticket import Ticket
 from topics import names
@@ -35,6 +35,26 @@ class Refusal(Struct, kw_only=True, frozen=True):
     reply: ReplyTo
 
 
+class Addressee(NamedTuple):
+    """Under which id a request goes, whose it is, and where its sender listens."""
+
+    id: str
+    tenant: str
+    reply: ReplyTo
+
+
+def addressee_of(at: Address, request: Request | Malformed, replies: Partitions) -> Addressee:
+    """Who is to be told about the request at an address, as far as that can be known."""
+    if isinstance(request, Malformed):
+        salvage: Salvage = request.value
+        request_id = _readable(salvage.id, Id) or names.default_id(*at)
+        tenant = _readable(salvage.tenant, Tenant) or DEFAULT_TENANT
+        reply = _readable(salvage.reply, ReplyTo)
+    else:
+        request_id, tenant, reply = request.id or names.default_id(*at), request.tenant, request.reply
+    return Addressee(request_id, tenant, _usable(reply, replies) or _default_reply(request_id, replies))
+
+
 def admit(
     arrival: Arrival, latency_class: str, *, policy: Policy, deployment: str | None, replies: Partitions, now_us: int
 ) -> Ticket | Refusal:
@@ -48,8 +68,8 @@ def admit(
             raise ModelNotFound(f"model {policy.model!r} has no deployment that takes requests", param="model")
         return _ticket(arrival, request, request_id, latency_class, policy, replies, now_us)
     except RequestError as error:
-        reply = _usable(request.reply, replies) or _default_reply(request_id, replies)
-        return Refusal(error=error, id=request_id, tenant=request.tenant, reply=reply)
+        told = addressee_of(arrival.at, request, replies)
+        return Refusal(error=error, id=told.id, tenant=told.tenant, reply=told.reply)
 
 
 def _ticket(
@@ -139,15 +159,8 @@ def _default_reply(request_id: str, replies: Partitions) -> ReplyTo:
 
 
 def _refuse_malformed(arrival: Arrival, malformed: Malformed, replies: Partitions) -> Refusal:
-    salvage: Salvage = malformed.value
-    request_id = _readable(salvage.id, Id) or names.default_id(*arrival.at)
-    reply = _usable(_readable(salvage.reply, ReplyTo), replies)
-    return Refusal(
-        error=malformed.error,
-        id=request_id,
-        tenant=_readable(salvage.tenant, Tenant) or DEFAULT_TENANT,
-        reply=reply or _default_reply(request_id, replies),
-    )
+    told = addressee_of(arrival.at, malformed, replies)
+    return Refusal(error=malformed.error, id=told.id, tenant=told.tenant, reply=told.reply)
 
 
 def _readable(value: object, kind: Any) -> Any:

@@ -7,7 +7,8 @@ when the time is too short even for the best worker. Work that yields fills the 
 requests are released as `processors.batching.eager` does, and nobody is turned away.
 """
 
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 from processors.admission.shares import Shares
 from processors.batching.choice import Choice, Chooser
@@ -16,7 +17,7 @@ from processors.batching.concurrency import MIN_ANSWER_TOKENS, PromiseShare
 from processors.batching.controller import Batch, Decision, Deferral, Dropped, LaneView, Part, Refused, Why
 from processors.batching.eager import Eager
 from processors.batching.early_refusal import EarlyRefusal
-from processors.batching.outlook import Outlook, OutlookCache
+from processors.batching.outlook import LIVES_S, Outlook, OutlookCache
 from processors.batching.predictions import Predictions
 from processors.batching.prefix_mirror import PrefixMirrors
 from processors.batching.promises import promises_of
@@ -36,6 +37,19 @@ DEFERRAL_S: Final = 1.0
 DEPLOYMENTS_KEPT: Final = 4
 
 
+class _Stuck(NamedTuple):
+    """A request that found no credit. Until a worker speaks, the outlook is renewed or something more urgent comes, it
+    finds none either, and what is behind it waits with it.
+
+    `until_s` is when it could have become too late.
+    """
+
+    ticket: Ticket
+    rank: int
+    outlook: Outlook
+    until_s: float
+
+
 class Continuous:
     """`processors.batching.controller.Controller` for `mode = "continuous"`.
 
@@ -51,6 +65,7 @@ class Continuous:
         self._promises = promises_of([(name, policy.classes[name]) for name in names])
         self._ranks = {name: rank for rank, name in enumerate(names)}
         self._lanes = [queues.lanes[name] for name in names]
+        self._urgent_lanes = [lane for lane, each in zip(self._lanes, self._promises, strict=True) if not each.yields]
         self._mix = ClassMix(len(names))
         self._shares = [PromiseShare(promise.token_s or 0.0) for promise in self._promises]
         self._residents = Residents(len(names))
@@ -66,18 +81,19 @@ class Continuous:
             mix=self._mix,
             residents=self._residents,
             predictions=self._predictions,
-            shards=policy.shards,
+            fleet=fleet,
         )
         self._early = EarlyRefusal(
             self._lanes,
             tenants=self._tenants,
             rate=self._rate,
             predictions=self._predictions,
-            shards=policy.shards,
+            fleet=fleet,
         )
         self._deployment = ""
         self._now_s = 0.0
-        self._deferred_s = float("-inf")
+        self._deferred_s = -inf
+        self._stuck: _Stuck | None = None
 
     def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
         """Turn a request away on arrival, if it would be too late behind what waits already."""
@@ -89,13 +105,14 @@ class Continuous:
 
     def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
         if ticket.hop:
-            self._residents.remove(ticket.origin)
+            self._left(ticket.origin)
         else:
             self._note(ticket, now_s)
 
     def on_worker(self, worker: Worker, *, now_s: float) -> None:
         """Learn from the steps and the digest of a heartbeat."""
         self._now_s = now_s
+        self._stuck = None
         self._prefixes.observe(worker)
         self._prefixes.retain(self._fleet.workers)
         if worker.heartbeat.samples:
@@ -105,7 +122,7 @@ class Continuous:
 
     def on_finished(self, finished: Finished, *, tenant: str, latency_class: str) -> None:
         """Learn how long answers are, and whether they come as fast as promised."""
-        self._residents.remove(finished.origin)
+        self._left(finished.origin)
         rank = self._ranks.get(latency_class)
         if rank is None or finished.outcome != "completed":
             return
@@ -118,11 +135,14 @@ class Continuous:
     def decide(self, *, deployment: str, now_s: float) -> Decision:
         """Release what there is credit for, drop what cannot make it."""
         self._now_s = now_s
-        self._deployment = deployment
+        if deployment != self._deployment:
+            self._deployment, self._stuck = deployment, None
         self._rate.elapse(now_s)
         if not len(self._queues):
             self._rate.decided(released=0, is_backlogged=False)
             return Decision()
+        if self._is_stuck(now_s):
+            return self._decided({}, [], None, now_s)
         workers = self._fleet.eligible(deployment, now_s=now_s)
         if not workers or not self._model(deployment).is_known:
             return self._unlearned(deployment, now_s)
@@ -141,10 +161,17 @@ class Continuous:
         load = sum(traffic.per_s(now_s) for traffic in self._mix.traffic[: rank + 1])
         return LaneView(
             arrivals_per_s=rate,
-            size_limit=outlook.most_sequences(rank, at_most=most),
-            saturation=load * self._fleet.shards / outlook.requests_per_s(rank, workers),
+            size_limit=outlook.most_sequences(rank, most),
+            saturation=load / (self._fleet.portion.ratio * outlook.requests_per_s(rank, workers)),
             model_error_ratio=model.error_ratio,
         )
+
+    def _left(self, origin: str) -> None:
+        """A request is in no worker any more."""
+        slot = self._residents.remove(origin)
+        if slot is not None:
+            self._stuck = None
+            self._chooser.reopen(slot)
 
     def _note(self, ticket: Ticket, now_s: float) -> None:
         self._mix.traffic[self._ranks[ticket.latency_class]].arrived(ticket.demand.prompt_tokens, now_s=now_s)
@@ -160,6 +187,21 @@ class Continuous:
         rank = self._ranks[ticket.latency_class]
         return self._early.judge(ticket, rank, workers, self._outlook(self._deployment, now_s), now_s=now_s)
 
+    def _is_stuck(self, now_s: float) -> bool:
+        """Whether the request that is next found no credit, and nothing has happened that could change that."""
+        stuck = self._stuck
+        if stuck is None or not stuck.outlook.at_s <= now_s < stuck.until_s:
+            return False
+        lanes = self._lanes
+        return lanes[stuck.rank].head() is stuck.ticket and not any(len(lane) for lane in lanes[: stuck.rank])
+
+    def _stick(self, ticket: Ticket, rank: int, outlook: Outlook, choice: Choice) -> None:
+        until_s = outlook.at_s + LIVES_S
+        if ticket.may_be_shed:
+            in_time_s = -inf if self._promises[rank].is_whole else ticket.due_at_ms / 1000 - choice.soonest_s
+            until_s = min(until_s, in_time_s)
+        self._stuck = _Stuck(ticket, rank, outlook, until_s)
+
     def _release(self, workers: list[Worker], outlook: Outlook, now_s: float) -> Decision:
         """One request after the other, until one has no credit: what is behind it waits, or it would starve."""
         batches: dict[str, Batch] = {}
@@ -173,6 +215,7 @@ class Continuous:
                     self._queues.leave(ticket, is_served=False)
                     dropped.append(late)
                 elif choice.worker is None:
+                    self._stick(ticket, rank, outlook, choice)
                     deferral = self._deferred(ticket, choice, workers, now_s)
                     return self._decided(batches, dropped, deferral, now_s)
                 else:
@@ -186,7 +229,9 @@ class Continuous:
         slack_s = ticket.due_at_ms / 1000 - now_s
         if not ticket.may_be_shed or (choice.soonest_s <= slack_s and not self._promises[rank].is_whole):
             return None
-        predicted_s = self._predictions.until_target_s(ticket, rank, worker, outlook, first_s=choice.soonest_s)
+        predicted_s = self._predictions.until_target_s(
+            ticket, rank, worker, outlook, first_s=choice.soonest_s, slack_s=slack_s
+        )
         if predicted_s <= max(slack_s, 0.0):
             return None
         figures = {"predicted_ttft_s": round(predicted_s, 4), "slack_s": round(slack_s, 4)}
@@ -199,8 +244,8 @@ class Continuous:
             limit = max(1, worker.room(choice.limit))
             batch = batches[worker.name] = Batch(worker=worker, size_limit=limit, parts=[], why=Why(why.reason))
         self._queues.leave(ticket)
-        placed = self._fleet.place(worker, ticket.demand, now_s=now_s, cached_tokens=choice.cached)
-        part = Part(ticket, placed, why)
+        placed = self._fleet.place(worker, ticket.demand, now_s=now_s, cached_tokens=choice.cached, parks=choice.parks)
+        part = Part(ticket, placed, why, choice.limit if choice.parks else 0)
         batch.parts.append(part)
         batch.size_limit = max(batch.size_limit, len(batch.parts))
         self._placed(part, worker, now_s)
@@ -208,6 +253,8 @@ class Continuous:
     def _why(self, ticket: Ticket, choice: Choice, worker: Worker, now_s: float) -> Why:
         if ticket.demand.yields:
             reason = "fills_gap"
+        elif choice.parks:
+            reason = "parks_others"
         elif choice.cached:
             reason = "prefix_cached"
         else:
@@ -239,9 +286,11 @@ class Continuous:
     def _decided(
         self, batches: dict[str, Batch], dropped: list[Dropped], deferral: Deferral | None, now_s: float
     ) -> Decision:
-        urgent = sum(not part.ticket.demand.yields for batch in batches.values() for part in batch.parts)
-        waits = any(len(lane) for lane, p in zip(self._lanes, self._promises, strict=True) if not p.yields)
-        self._rate.decided(released=urgent, is_backlogged=waits)
+        urgent = 0
+        for batch in batches.values():
+            for part in batch.parts:
+                urgent += not part.ticket.demand.yields
+        self._rate.decided(released=urgent, is_backlogged=any(map(len, self._urgent_lanes)))
         wake_at_s = now_s + WAKE_S if len(self._queues) else None
         return Decision(batches=list(batches.values()), dropped=dropped, deferral=deferral, wake_at_s=wake_at_s)
 

@@ -35,11 +35,16 @@ NO_REASON: Final = Why("")
 
 
 class Part(Struct, frozen=True):
-    """One request of a batch, its place, and why it went there and then."""
+    """One request of a batch, its place, and why it went there and then.
+
+    `sequence_limit` is what its worker may hold with it; running work that yields gives way where it holds more. 0 for
+    what the engine takes.
+    """
 
     ticket: Ticket
     placed: Placed
     why: Why
+    sequence_limit: int = 0
 
 
 class Batch(Struct, kw_only=True):

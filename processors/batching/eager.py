@@ -9,7 +9,7 @@ from typing import Final
 
 from processors.batching.controller import Batch, Decision, LaneView, Part, Refused, Why
 from processors.queueing.queues import Queues
-from processors.queueing.ticket import Ticket
+from processors.queueing.ticket import Demand, Ticket
 from processors.routing.fleet import Fleet, Worker
 from topics.fleet import Finished
 
@@ -44,7 +44,7 @@ class Eager:
                 break
             batch = batches.get(worker.name)
             if batch is None:
-                batch = batches[worker.name] = _batch(worker)
+                batch = batches[worker.name] = _batch(worker, ticket.demand)
             self._queues.leave(ticket)
             batch.parts.append(Part(ticket, self._fleet.place(worker, ticket.demand, now_s=now_s), batch.why))
         return Decision(batches=list(batches.values()))
@@ -53,9 +53,10 @@ class Eager:
         return _UNKNOWN
 
 
-def _batch(worker: Worker) -> Batch:
+def _batch(worker: Worker, demand: Demand) -> Batch:
     figures = {
         "free_sequences": float(worker.free_sequences),
         "max_sequences": float(worker.heartbeat.limits.max_sequences),
     }
-    return Batch(worker=worker, size_limit=worker.free_sequences, parts=[], why=Why("least_occupied", figures))
+    limit = max(worker.free_for(demand), 1)
+    return Batch(worker=worker, size_limit=limit, parts=[], why=Why("least_occupied", figures))

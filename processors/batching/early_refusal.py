@@ -13,7 +13,7 @@ from processors.batching.predictions import Predictions
 from processors.batching.service_rate import ServiceRate
 from processors.queueing.lane import LaneQueue
 from processors.queueing.ticket import Ticket
-from processors.routing.worker import Worker
+from processors.routing.fleet import Fleet, Worker
 
 WAIT_MARGIN: Final = 0.97
 """Part of the predicted wait that counts: who is let in by mistake can still be dropped, not the other way round."""
@@ -29,17 +29,17 @@ class EarlyRefusal:
         tenants: what each tenant can count on.
         rate: of releases, as measured.
         predictions: when a first token would come.
-        shards: schedulers that share the workers.
+        fleet: says which portion of the workers is there for these lanes.
     """
 
     def __init__(
-        self, lanes: list[LaneQueue], *, tenants: Shares, rate: ServiceRate, predictions: Predictions, shards: int
+        self, lanes: list[LaneQueue], *, tenants: Shares, rate: ServiceRate, predictions: Predictions, fleet: Fleet
     ) -> None:
         self._lanes = lanes
         self._tenants = tenants
         self._rate = rate
         self._predictions = predictions
-        self._shards = shards
+        self._fleet = fleet
 
     def judge(
         self, ticket: Ticket, rank: int, workers: list[Worker], outlook: Outlook, *, now_s: float
@@ -55,8 +55,8 @@ class EarlyRefusal:
         if own:
             wait_s += own / max(_NOTHING, self._tenants.of(ticket.tenant, rate, now_s))
         worker = min(workers, key=_backlog)
-        predicted_s = self._predictions.next_s(ticket, rank, worker, outlook)
         slack_s = ticket.due_at_ms / 1000 - now_s
+        predicted_s = self._predictions.next_s(ticket, rank, worker, outlook, slack_s=slack_s - WAIT_MARGIN * wait_s)
         if WAIT_MARGIN * wait_s + predicted_s <= slack_s or (not wait_s and any(w.is_empty for w in workers)):
             return None
         figures = {
@@ -70,7 +70,7 @@ class EarlyRefusal:
 
     def _per_s(self, rank: int, workers: list[Worker], outlook: Outlook) -> float:
         """Requests per second that this scheduler can count on: as modelled, or as measured if that is less."""
-        modelled = outlook.requests_per_s(rank, workers) / self._shards
+        modelled = outlook.requests_per_s(rank, workers) * self._fleet.portion.ratio
         measured = self._rate.per_s
         return max(_NOTHING, modelled if measured is None else min(modelled, measured))
 

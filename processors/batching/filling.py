@@ -1,6 +1,8 @@
 """Which requests make a batch: taken out of the lanes one by one, for as long as the batch stays in time for all."""
 
+import heapq
 from collections.abc import Sequence
+from math import inf
 from typing import NamedTuple
 
 from processors.batching.class_lane import ClassLane
@@ -34,40 +36,35 @@ def fill(
     model, answered_s = forecast.model, start_s + hop_s
     urgent_ms = 1000 * (answered_s + 2 * forecast.high(size_limit))
     heads = [_head(lane, urgent_ms) for lane in lanes if len(lane.queue)]
+    heapq.heapify(heads)
     tickets: list[Ticket] = []
-    tokens, slack_s = 0, float("inf")
+    tokens, slack_s, max_tokens = 0, inf, forecast.max_tokens
     while heads and len(tickets) < size_limit:
-        first = min(heads) if len(heads) > 1 else heads[0]
-        ticket, lane = first.ticket, first.lane
-        prompt_tokens = ticket.demand.prompt_tokens
-        joined, joint_slack_s = tokens + prompt_tokens, min(slack_s, ticket.due_at_ms / 1000 - answered_s)
-        if not ticket.may_be_shed and ticket.due_at_ms / 1000 - answered_s < model.high(1, prompt_tokens):
-            joint_slack_s = slack_s
-        fits = model.high(len(tickets) + 1, joined) <= joint_slack_s + 1e-9 and joined <= forecast.max_tokens
-        heads.remove(first)
-        if tickets and not fits:
+        lane, ticket = heads[0][-2:]
+        prompt_tokens, left_s = ticket.demand.prompt_tokens, ticket.due_at_ms / 1000 - answered_s
+        joined, joint_slack_s = tokens + prompt_tokens, slack_s
+        if left_s < slack_s and (ticket.may_be_shed or left_s >= model.high(1, prompt_tokens)):
+            joint_slack_s = left_s
+        if tickets and (joined > max_tokens or model.high(len(tickets) + 1, joined) > joint_slack_s + 1e-9):
+            heapq.heappop(heads)
             continue
         tokens, slack_s = joined, joint_slack_s
         tickets.append(ticket)
         queues.leave(ticket)
         if len(lane.queue):
-            heads.append(_head(lane, urgent_ms))
+            heapq.heapreplace(heads, _head(lane, urgent_ms))
+        else:
+            heapq.heappop(heads)
     return Filled(tickets, slack_s)
 
 
-class _Head(NamedTuple):
-    """The first request of a lane; compared by what comes before the lane itself, which is never the same for two."""
-
-    calm: bool
-    rank: int
-    due_at_ms: int
-    lane_index: int
-    lane: ClassLane
-    ticket: Ticket
+_Head = tuple[bool, int, int, int, ClassLane, Ticket]
+"""The first request of a lane: whether it can wait, its class if not, its due time, the number of the lane, which no
+other has, and the lane and the request themselves."""
 
 
 def _head(lane: ClassLane, urgent_ms: float) -> _Head:
     ticket = lane.queue.head()
     assert ticket is not None
-    calm = ticket.due_at_ms >= urgent_ms
-    return _Head(calm, 0 if calm else lane.index, ticket.due_at_ms, lane.index, lane, ticket)
+    due_ms, index = ticket.due_at_ms, lane.index
+    return (False, index, due_ms, index, lane, ticket) if due_ms < urgent_ms else (True, 0, due_ms, index, lane, ticket)

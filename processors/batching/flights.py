@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from processors.batching.latency import LatencyModel
+from processors.batching.turns import FIRST_TURN, Turns, turn_after
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Worker
 from topics.fleet import BatchTiming, Finished
@@ -55,9 +56,12 @@ class Opening(NamedTuple):
 
 
 class _Line:
-    """The flights of one run of a worker, and when it is expected to be free."""
+    """The flights of one run of a worker, and when it is expected to be free.
 
-    __slots__ = ("flights", "foreign", "free_s", "has_landed", "run")
+    `idle_from_s` is when it was first told to have nothing, None while it has something.
+    """
+
+    __slots__ = ("flights", "foreign", "free_s", "has_landed", "idle_from_s", "run", "turn")
 
     def __init__(self, run: str) -> None:
         self.run = run
@@ -65,6 +69,8 @@ class _Line:
         self.free_s = 0.0
         self.foreign = 0
         self.has_landed = False
+        self.turn = FIRST_TURN
+        self.idle_from_s: float | None = None
 
     @property
     def depth(self) -> int:
@@ -107,6 +113,7 @@ class Flights:
         line = self._line(opening.worker)
         line.flights.append(flight)
         line.free_s = opening.start_s + flight.mean_s
+        line.idle_from_s = None
         for ticket in tickets:
             self._by_origin[ticket.origin] = flight
 
@@ -136,7 +143,12 @@ class Flights:
             ended_s = min(worker.at_s + _TICK_S, now_s - self._hop_s)
             line.free_s = ended_s + sum(flight.mean_s for flight in line.flights)
             line.has_landed = False
+        if line.depth:
+            line.idle_from_s = None
+        elif line.idle_from_s is None:
+            line.idle_from_s = worker.at_s
         for timing in heartbeat.batches:
+            line.turn = turn_after(timing.id) if timing.id else line.turn
             flight = self._landed.pop(timing.id, None) if timing.id else None
             yield Timed(timing, flight.tokens if flight and flight.size == timing.size else None)
         self._landed.clear()
@@ -147,15 +159,23 @@ class Flights:
         for name in [name for name in self._lines if name not in known]:
             self._abandon(self._lines.pop(name))
 
-    def opening(self, workers: Iterable[Worker], *, now_s: float) -> Opening | None:
-        """The room where a batch would start first; None while every worker has as much as it should."""
+    def opening(self, workers: Iterable[Worker], *, now_s: float, turns: Turns | None = None) -> Opening | None:
+        """The room where a batch would start first; None while every worker has as much as it should.
+
+        `turns` are those of this shard where several share the workers, which then come in the order of their names.
+        """
         best: Opening | None = None
         soonest_s = now_s + self._hop_s
-        for worker in workers:
+        for index, worker in enumerate(workers):
             line = self._lines.get(worker.name)
             if line is None:
                 line = self._line(worker)
-            if not line.depth:
+            if turns is not None and not turns.is_own(index, line.turn):
+                if line.idle_from_s is None:
+                    continue
+                send_s = max(now_s, line.idle_from_s + turns.lent_s(index))
+                found = Opening(worker, send_s + self._hop_s, send_s, True)
+            elif not line.depth:
                 found = Opening(worker, max(soonest_s, line.free_s), now_s, True)
             elif line.depth == 1 and self._is_worth_hiding and not line.straggles(now_s):
                 found = Opening(worker, max(soonest_s, line.free_s), line.free_s - self._early_s, False)
@@ -165,9 +185,13 @@ class Flights:
                 best = found
         return best
 
-    def free_s(self, workers: Iterable[Worker]) -> list[float]:
-        """When each of these workers is through with all that it has, the earliest first; in the past for idle ones."""
-        return sorted(self._line(worker).free_s for worker in workers)
+    def free_s(self, workers: Iterable[Worker], *, turns: Turns | None = None) -> list[float]:
+        """When each of these workers, or of the shard's own, is through with all that it has, the earliest first.
+
+        It is in the past for idle ones.
+        """
+        lines = enumerate(map(self._line, workers))
+        return sorted(line.free_s for index, line in lines if turns is None or turns.is_own(index, line.turn))
 
     def _line(self, worker: Worker) -> _Line:
         run = worker.heartbeat.run

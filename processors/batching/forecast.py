@@ -11,7 +11,7 @@ from processors.batching.knobs import QUANTILE
 from processors.batching.latency import LatencyModel
 from processors.batching.sizes import Sizes
 from processors.queueing.ticket import Ticket
-from processors.routing.fleet import Worker
+from processors.routing.fleet import Fleet, Worker
 
 _ACTIVE_S: Final = 1.0
 """A class without arrivals for so long is not expected: batches need not be kept short for it."""
@@ -72,13 +72,13 @@ class Forecaster:
     Args:
         lanes: the classes, the most urgent first.
         hop_s: one way through the broker, in seconds.
-        shards: schedulers that share the workers.
+        fleet: says which portion of the workers is there for these lanes.
     """
 
-    def __init__(self, lanes: Sequence[ClassLane], *, hop_s: float, shards: int) -> None:
+    def __init__(self, lanes: Sequence[ClassLane], *, hop_s: float, fleet: Fleet) -> None:
         self._lanes = lanes
         self._hop_s = hop_s
-        self._shards = shards
+        self._fleet = fleet
         self._models: dict[str, LatencyModel] = {}
         self._tokens_each = 0.0
         self._kept: Forecast | None = None
@@ -118,7 +118,7 @@ class Forecaster:
             model,
             tokens_each=self._tokens_each,
             hop_s=self._hop_s,
-            workers=len(workers) / self._shards,
+            workers=len(workers) * self._fleet.portion.ratio,
             max_size=max(1, min(limit.max_sequences for limit in limits)),
         )
         loads, load = [], 0.0

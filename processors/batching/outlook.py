@@ -3,6 +3,7 @@
 Computed anew every 50 ms, because it hardly changes in between and every request asks for it.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -48,7 +49,7 @@ class Outlook:
         self._most: dict[tuple[int, float], int] = {}
         self._rates: dict[tuple[int, int], float] = {}
 
-    def most_sequences(self, rank: int, *, at_most: int, share_limit: float = 2.0) -> int:
+    def most_sequences(self, rank: int, at_most: int, share_limit: float = 2.0) -> int:
         """Sequences that a worker can hold while it keeps the promise of a class, `at_most` in any case.
 
         Args:
@@ -56,19 +57,10 @@ class Outlook:
             at_most: what the engine takes.
             share_limit: plan with no more than this share of the promise.
         """
-        token_s = self._promises[rank].token_s
-        if token_s is None:
-            return at_most
-        share = min(self._shares[rank], share_limit)
-        most = self._most.get((rank, share))
+        most = self._most.get((rank, share_limit))
         if most is None:
-            most = self._most[(rank, share)] = most_sequences(
-                self.cost,
-                token_s=share * token_s,
-                prompt_tokens=self.prompt_tokens,
-                answer_tokens=self.answer_tokens,
-            )
-        return min(most, at_most)
+            most = self._most[(rank, share_limit)] = self._most_sequences(rank, share_limit)
+        return most if most < at_most else at_most
 
     def requests_per_s(self, rank: int, workers: list[Worker]) -> float:
         """Mean requests that the workers serve per second when as full as the promise of a class allows."""
@@ -77,10 +69,21 @@ class Outlook:
             known = self._rates[(rank, len(workers))] = sum(self._one_per_s(rank, worker) for worker in workers)
         return known
 
+    def _most_sequences(self, rank: int, share_limit: float) -> int:
+        token_s = self._promises[rank].token_s
+        if token_s is None:
+            return sys.maxsize
+        return most_sequences(
+            self.cost,
+            token_s=min(self._shares[rank], share_limit) * token_s,
+            prompt_tokens=self.prompt_tokens,
+            answer_tokens=self.answer_tokens,
+        )
+
     def _one_per_s(self, rank: int, worker: Worker) -> float:
         limits = worker.heartbeat.limits
         context = self.prompt_tokens + self.answer_tokens / 2
-        most = float(self.most_sequences(rank, at_most=limits.max_sequences))
+        most = float(self.most_sequences(rank, limits.max_sequences))
         sequences = min(most, KV_RATIO * limits.max_kv_tokens / context)
         prompt_tokens = sequences * self.prompt_tokens / self.answer_tokens
         return sequences / (self.answer_tokens * self.cost.duration_s(sequences, sequences * context, prompt_tokens))

@@ -35,26 +35,24 @@ class Predictions:
         """Whether some worker may have computed the beginning of a request before."""
         return bool(ticket.prefixes) and self._prefixes.is_known(ticket.prefixes)
 
-    def first_token_s(self, worker: Worker, outlook: Outlook, *, step_s: float, prompt_tokens: int) -> float:
+    def first_token_s(self, worker: Worker, outlook: Outlook, step_s: float, prompt_tokens: int) -> float:
         """Until the last of `prompt_tokens` is computed by a worker whose steps without prompt take `step_s`."""
-        return first_token_s(
-            outlook.cost,
-            step_s=step_s,
-            sequences=worker.sequences,
-            prompt_tokens=prompt_tokens,
-            step_limit_tokens=worker.heartbeat.limits.max_batch_tokens,
-            hop_s=self._hop_s,
-        )
+        limit_tokens = worker.heartbeat.limits.max_batch_tokens
+        return first_token_s(outlook.cost, step_s, worker.sequences, prompt_tokens, limit_tokens, self._hop_s)
 
-    def next_s(self, ticket: Ticket, rank: int, worker: Worker, outlook: Outlook) -> float:
+    def next_s(self, ticket: Ticket, rank: int, worker: Worker, outlook: Outlook, *, slack_s: float) -> float:
         """Until the target of a request is reached if no other prompt waits at a worker; see `until_target_s`."""
         step_s = outlook.cost.duration_s(worker.sequences, worker.kv_tokens, 0)
         own_tokens = ticket.demand.prompt_tokens - self.cached_tokens(ticket, worker)
-        first_s = self.first_token_s(worker, outlook, step_s=step_s, prompt_tokens=own_tokens)
-        return self.until_target_s(ticket, rank, worker, outlook, first_s=first_s)
+        first_s = self.first_token_s(worker, outlook, step_s, own_tokens)
+        return self.until_target_s(ticket, rank, worker, outlook, first_s=first_s, slack_s=slack_s)
 
-    def until_target_s(self, ticket: Ticket, rank: int, worker: Worker, outlook: Outlook, *, first_s: float) -> float:
+    def until_target_s(
+        self, ticket: Ticket, rank: int, worker: Worker, outlook: Outlook, *, first_s: float, slack_s: float
+    ) -> float:
         """Until what the target is for, if the first token comes after `first_s`; 0 if no idle worker could meet it.
+
+        What is within `slack_s` is given as it is.
 
         Such a request is late in any case. It is turned away for what waits before it, never for its own length: a
         target below what an engine can do must not mean that nobody is served.
@@ -64,14 +62,12 @@ class Predictions:
             answer_s = self._answer_tokens(ticket, rank) * outlook.cost.duration_s(
                 worker.sequences, worker.kv_tokens, 0
             )
+        if first_s + answer_s <= slack_s:
+            return first_s + answer_s
         target_s = (ticket.due_at_ms - ticket.produced_ms) / 1000
+        limit_tokens = worker.heartbeat.limits.max_batch_tokens
         idle_s = first_token_s(
-            outlook.cost,
-            step_s=outlook.cost.fixed_s,
-            sequences=0,
-            prompt_tokens=ticket.demand.prompt_tokens,
-            step_limit_tokens=worker.heartbeat.limits.max_batch_tokens,
-            hop_s=self._hop_s,
+            outlook.cost, outlook.cost.fixed_s, 0, ticket.demand.prompt_tokens, limit_tokens, self._hop_s
         )
         return 0.0 if idle_s + answer_s > target_s else first_s + answer_s
 

@@ -3,6 +3,7 @@
 Counted by slot, because slots move between workers with what is in them. Bounded: the oldest are forgotten first.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from processors.routing.worker import Worker
@@ -11,6 +12,7 @@ LIMIT: Final = 100_000
 
 
 class _Resident(NamedTuple):
+    slot: int
     counts: list[int]
     rank: int
 
@@ -37,22 +39,29 @@ class Residents:
         self.remove(origin)
         counts = self._counts(deployment, slot)
         counts[rank] += 1
-        self._by_origin[origin] = _Resident(counts, rank)
+        self._by_origin[origin] = _Resident(slot, counts, rank)
         if len(self._by_origin) > self._limit:
             self.remove(next(iter(self._by_origin)))
 
-    def remove(self, origin: str) -> None:
-        """A request has left its slot."""
+    def remove(self, origin: str) -> int | None:
+        """A request has left its slot: which one, None where it was in none."""
         resident = self._by_origin.pop(origin, None)
-        if resident is not None:
-            resident.counts[resident.rank] -= 1
+        if resident is None:
+            return None
+        resident.counts[resident.rank] -= 1
+        return resident.slot
 
-    def of(self, worker: Worker) -> list[int]:
+    def of(self, worker: Worker) -> Sequence[int]:
         """Requests of each class in a worker. Not to be changed."""
-        deployment = worker.heartbeat.deployment
-        if len(worker.slots) == 1:
-            return self._counts(deployment, worker.slots[0])
-        return [sum(column) for column in zip(*(self._counts(deployment, s) for s in worker.slots), strict=True)]
+        slots = worker.slots
+        counts = self._counts(worker.heartbeat.deployment, slots[0])
+        if len(slots) == 1:
+            return counts
+        counts = counts.copy()
+        for slot in slots[1:]:
+            for rank, count in enumerate(self._counts(worker.heartbeat.deployment, slot)):
+                counts[rank] += count
+        return counts
 
     def _counts(self, deployment: str, slot: int) -> list[int]:
         counts = self._slots.get((deployment, slot))

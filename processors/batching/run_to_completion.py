@@ -11,8 +11,10 @@ earliest deadline first.
 """
 
 from math import inf
+from operator import attrgetter
 from typing import Final, NamedTuple
 
+from processors.admission.shares import Shares
 from processors.batching.class_lane import ClassLane
 from processors.batching.controller import Batch, Decision, Deferral, Dropped, Figures, LaneView, Part, Refused, Why
 from processors.batching.filling import fill
@@ -20,7 +22,8 @@ from processors.batching.flights import Flights, Opening, flight_of
 from processors.batching.forecast import Forecast, Forecaster
 from processors.batching.knobs import knobs_of
 from processors.batching.latency import LatencyModel
-from processors.policy import Policy
+from processors.batching.turns import Turns
+from processors.policy import ANY_TENANT, EVERY_TENANT, Policy
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Fleet, Worker
@@ -32,6 +35,10 @@ _PREDICTABLE_AFTER: Final = 20
 """Batches after which predictions are good enough to turn requests away by them."""
 
 _DRAIN_KEPT_S: Final = 0.001
+_LIGHT_RATIO: Final = 0.75
+"""Part of the target size that the requests of tenants must allow who ask for less than others."""
+_MOST_TENANTS: Final = 1e4
+"""Nobody's share is less than that of one among so many."""
 
 
 class _Drain(NamedTuple):
@@ -64,27 +71,33 @@ class RunToCompletion:
             for index, name in enumerate(policy.by_priority())
         ]
         self._by_name = {lane.name: lane for lane in self._lanes}
-        self._forecaster = Forecaster(self._lanes, hop_s=policy.hop_s, shards=policy.shards)
+        self._forecaster = Forecaster(self._lanes, hop_s=policy.hop_s, fleet=fleet)
         self._flights = Flights(policy.hop_s)
         self._deployment = policy.stable or ""
         self._is_holding = False
         self._no_room_until_s = -inf
         self._drain: _Drain | None = None
+        weights = {name: tenant.weight for name, tenant in policy.tenants.items()}
+        self._tenants = Shares(weights, default_weight=weights.get(ANY_TENANT, EVERY_TENANT.weight))
 
     def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
-        """Turn a request away that would be late even if everybody before it went in the best possible batches."""
-        index = self._by_name[ticket.latency_class].index
-        ahead = 0
-        for other in self._lanes[: index + 1]:
-            ahead += len(other.queue)
-        if not ahead:
+        """Turn a request away that would be late even if everybody before it went in the best possible batches.
+
+        Behind a fair queue those are its tenant's own and whom others get served meanwhile, not all that they have.
+        """
+        lane = self._by_name[ticket.latency_class]
+        urgent = 0
+        for other in self._lanes[: lane.index]:
+            urgent += len(other.queue)
+        if not urgent and not len(lane.queue):
             return None
         drain = self._drain
         if drain is None or not drain.made_s <= now_s < drain.made_s + _DRAIN_KEPT_S:
             drain = self._drain = self._new_drain(now_s)
         if not drain.free_s:
             return None
-        size, full_s = drain.batches[index]
+        size, full_s = drain.batches[lane.index]
+        ahead = urgent + self._ahead_in(lane, ticket.tenant, size * len(drain.free_s) / full_s, now_s)
         rounds, turn = divmod(ahead // size, len(drain.free_s))
         start_s = max(now_s + self._hop_s, drain.free_s[turn]) + rounds * full_s
         others = ahead % size
@@ -92,6 +105,7 @@ class RunToCompletion:
         due_s = ticket.due_at_ms / 1000
         if start_s + service_s + self._hop_s <= due_s:
             return None
+        self._tenants.observe(ticket.tenant, now_s)
         figures = {
             "starts_in_s": start_s - now_s,
             "service_s": service_s,
@@ -103,6 +117,7 @@ class RunToCompletion:
     def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
         """Count the arrival; what came back from a worker is none."""
         if not ticket.hop:
+            self._tenants.observe(ticket.tenant, now_s)
             self._forecaster.on_queued(ticket, self._by_name[ticket.latency_class], now_s=now_s)
 
     def on_worker(self, worker: Worker, *, now_s: float) -> None:
@@ -133,7 +148,7 @@ class RunToCompletion:
         if now_s < self._no_room_until_s - 1e-9:
             self._wait_for_room(decision, self._no_room_until_s)
             return decision
-        workers = self._fleet.eligible(deployment, now_s=now_s)
+        workers = self._eligible(now_s)
         while len(self._queues) and self._release(decision, workers, now_s):
             pass
         return decision
@@ -157,9 +172,28 @@ class RunToCompletion:
             model_error_ratio=error_ratio,
         )
 
+    def _ahead_in(self, lane: ClassLane, tenant: str, rate_per_s: float, now_s: float) -> int:
+        """How many requests of a lane go before a new one of this tenant, if so many are served per second."""
+        queued, own = len(lane.queue), lane.queue.backlog(tenant)
+        if own == queued:
+            return queued
+        share_per_s = max(self._tenants.of(tenant, rate_per_s, now_s), rate_per_s / _MOST_TENANTS)
+        return min(queued, int(own * rate_per_s / share_per_s))
+
+    def _eligible(self, now_s: float) -> list[Worker]:
+        workers = self._fleet.eligible(self._deployment, now_s=now_s)
+        return workers if self._fleet.shards == 1 else sorted(workers, key=attrgetter("name"))
+
+    def _turns(self, workers: list[Worker]) -> Turns | None:
+        """Whose turn it is, where several shards share these workers."""
+        fleet = self._fleet
+        if fleet.shards == 1:
+            return None
+        return Turns(fleet.portion, fleet.shard, fleet.shards, len(workers), self._lanes[0].knobs.hold_s, self._hop_s)
+
     def _new_drain(self, now_s: float) -> _Drain:
         model = self._forecaster.model(self._deployment)
-        workers = self._fleet.eligible(self._deployment, now_s=now_s)
+        workers = self._eligible(now_s)
         if not workers or model.observed < _PREDICTABLE_AFTER:
             return _Drain(now_s, model, [], [], 0.0)
         forecast = self._forecaster.of(workers, self._deployment, now_s=now_s)
@@ -168,11 +202,13 @@ class RunToCompletion:
             for lane, load_per_s in zip(self._lanes, forecast.loads_per_s, strict=True)
         ]
         batches = [(size, model.mean(size, size * forecast.tokens_each)) for size in sizes]
-        return _Drain(now_s, model, self._flights.free_s(workers), batches, forecast.tokens_each)
+        return _Drain(
+            now_s, model, self._flights.free_s(workers, turns=self._turns(workers)), batches, forecast.tokens_each
+        )
 
     def _release(self, decision: Decision, workers: list[Worker], now_s: float) -> bool:
         """Send one batch; False where nothing more can be sent now, with the time to ask again in the decision."""
-        opening = self._flights.opening(workers, now_s=now_s)
+        opening = self._flights.opening(workers, now_s=now_s, turns=self._turns(workers))
         send_s = opening.send_s if opening else inf
         if opening is None or now_s < send_s - 1e-9:
             self._wait_for_room(decision, send_s)
@@ -198,7 +234,8 @@ class RunToCompletion:
     def _purge(self, decision: Decision, forecast: Forecast, opening: Opening, now_s: float) -> None:
         """Drop heads that cannot make it, and under overload those that would force a batch below its target.
 
-        The target of a class follows from the load of its own class and of more urgent ones only.
+        The target of a class follows from the load of its own class and of more urgent ones only. A tenant that waits
+        with fewer requests than most is not what the overload comes from: the target for its requests is lower.
         """
         model, before = forecast.model, 0
         for lane, load_per_s in zip(self._lanes, forecast.loads_per_s, strict=True):
@@ -207,6 +244,8 @@ class RunToCompletion:
             while (head := queue.head()) is not None and head.may_be_shed:
                 slack_s = head.due_at_ms / 1000 - self._hop_s - opening.start_s
                 needed = min(target, before + len(queue))
+                if queue.tenants > 1 and queue.backlog(head.tenant) * queue.tenants <= len(queue):
+                    needed = max(1, int(_LIGHT_RATIO * needed))
                 each = min(forecast.tokens_each, queue.prompt_tokens / len(queue))
                 needed_s = max(model.high(1, head.demand.prompt_tokens), model.high(needed, needed * each))
                 if slack_s >= needed_s - 1e-9:
@@ -258,15 +297,17 @@ class RunToCompletion:
         )
         flight = flight_of(worker, tickets, forecast.model)
         figures: Figures = {
-            "service_s": flight.mean_s,
-            "slack_s": slack_s,
-            "starts_in_s": opening.start_s - now_s,
+            "service_s": round(flight.mean_s, 6),
+            "starts_in_s": round(opening.start_s - now_s, 6),
             "queued_requests": float(queued),
             "size_limit": float(size_limit),
-            "arrivals_per_s": forecast.load_per_s,
+            "arrivals_per_s": round(forecast.load_per_s, 1),
         }
+        if slack_s < inf:
+            figures["slack_s"] = round(slack_s, 6)
         why = Why("worker_idle" if opening.is_idle else "worker_frees_soon", figures)
         self._flights.launch(opening, tickets, flight)
         self._drain = None
-        parts = [Part(ticket, self._fleet.place(worker, ticket.demand, now_s=now_s), why) for ticket in tickets]
+        placed = self._fleet.place_together(worker, [ticket.demand for ticket in tickets], now_s=now_s)
+        parts = [Part(ticket, place, why) for ticket, place in zip(tickets, placed, strict=True)]
         decision.batches.append(Batch(worker=worker, size_limit=size_limit, parts=parts, why=why))

@@ -6,6 +6,8 @@ from typing import Final
 MEMORY_S: Final = 5.0
 MIN_BACKLOGGED_S: Final = 0.5
 """With less backlogged time in memory nothing is known."""
+MIN_RELEASED: Final = 1.0
+"""With fewer releases in memory neither: while workers change nothing is released, and that is no rate to expect."""
 
 
 class ServiceRate:
@@ -21,8 +23,9 @@ class ServiceRate:
 
     @property
     def per_s(self) -> float | None:
-        """Requests per second, None where not enough has waited of late."""
-        return self._released / self._backlogged_s if self._backlogged_s > MIN_BACKLOGGED_S else None
+        """Requests per second, None where not enough has waited, or was released, of late."""
+        is_known = self._backlogged_s > MIN_BACKLOGGED_S and self._released >= MIN_RELEASED
+        return self._released / self._backlogged_s if is_known else None
 
     def elapse(self, now_s: float) -> None:
         """Time has passed since `decided`."""

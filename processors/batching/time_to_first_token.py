@@ -23,7 +23,7 @@ _MIN_ROOM_TOKENS: Final = 64
 
 
 def first_token_s(
-    cost: StepCost, *, step_s: float, sequences: int, prompt_tokens: int, step_limit_tokens: int, hop_s: float
+    cost: StepCost, step_s: float, sequences: int, prompt_tokens: int, step_limit_tokens: int, hop_s: float
 ) -> float:
     """Seconds until a first token comes back, if its prompt and what waits before it are `prompt_tokens` together.
 

@@ -54,6 +54,11 @@ class LaneQueue:
         """Entries of the orders of tenants: at most four times the waiting tickets and a small constant."""
         return len(self._turns) + len(self._dues)
 
+    @property
+    def tenants(self) -> int:
+        """How many tenants have tickets here."""
+        return len(self._tenants)
+
     def backlog(self, tenant: str) -> int:
         """How many tickets of a tenant wait here."""
         queue = self._tenants.get(tenant)

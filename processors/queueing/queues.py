@@ -58,10 +58,12 @@ class Queues:
         self.lanes[ticket.latency_class].leave(ticket, is_served=is_served)
         self._waiting -= 1
         self._deadlines.left(self._waiting)
-        same = self._by_key[ticket.key]
-        same.remove(ticket)
-        if not same:
-            del self._by_key[ticket.key]
+        key = ticket.key
+        same = self._by_key[key]
+        if len(same) == 1:
+            del self._by_key[key]
+        else:
+            same.remove(ticket)
 
     def waiting(self, key: Key) -> tuple[Ticket, ...]:
         """The waiting tickets of one identity."""

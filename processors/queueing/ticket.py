@@ -7,6 +7,7 @@ from processors.events import Address
 from topics.bodies import Endpoint
 from topics.headers import Headers
 from topics.requests import ReplyTo
+from topics.responses import Usage
 
 Key = tuple[str, str]
 """Tenant and id: the identity of a request within its model."""
@@ -31,6 +32,7 @@ class Ticket(Struct, kw_only=True):
     SLO to be met: queues are ordered by it, and never later than `deadline_at_ms`, when the request expires.
     `prefixes` are the hashes of its prompt's beginnings (`topics.prefixes`), the shortest first.
     `fingerprint` says what it asks for (`processors.dedupe.fingerprint`); empty where nobody can ask for the same.
+    `usage` is what it has used at workers that handed it back.
     `is_waiting` turns false once, when it was dispatched, ended or dropped.
     """
 
@@ -57,6 +59,7 @@ class Ticket(Struct, kw_only=True):
     fingerprint: bytes = b""
     is_deterministic: bool = False
     streams: bool = False
+    usage: Usage | None = None
     is_waiting: bool = True
 
     @property

@@ -6,7 +6,11 @@ twice. A worker without a fresh heartbeat gets nothing; what it has stays with i
 """
 
 import heapq
-from typing import Final, NamedTuple
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
 
 from processors.queueing.ticket import Demand
 from processors.routing.portions import equal
@@ -18,12 +22,15 @@ __all__ = ["FORGET_AFTER_S", "UNSEEN_AFTER_S", "Fleet", "Placed", "Worker"]
 
 FORGET_AFTER_S: Final = 60.0
 """A worker that has been silent for so long is forgotten."""
+REST_S: Final = 2.0
+"""So long after it had to park work a worker gets none that yields: or the same work would go back and forth, its
+context computed each time."""
 
 _Entry = tuple[Rank, int, Worker]
 """A worker in the order of ranks. It holds as long as the worker has that very rank; others are dropped on sight."""
 
 
-class Placed(NamedTuple):
+class Placed(Struct, frozen=True, gc=False):
     """Which slot a request goes into, and the number of its dispatch there, from 1."""
 
     slot: int
@@ -43,17 +50,27 @@ class Fleet:
 
     def __init__(self, *, sender: str, shard: int = 0, shards: int = 1) -> None:
         self._sender = sender
+        self._shard = shard
         self._shards = shards
         self.portion = equal(shard, shards)
         self._workers: dict[str, Worker] = {}
         self._logs: dict[tuple[str, int], SlotLog] = {}
         self._order: list[_Entry] = []
         self._pushed = 0
+        self._rests_until_s: dict[str, float] = {}
+        self._eligible: list[Worker] = []
+        self._eligible_for = ""
+        self._eligible_until_s = -math.inf
 
     @property
     def workers(self) -> dict[str, Worker]:
         """Known workers by name, eligible or not."""
         return self._workers
+
+    @property
+    def shard(self) -> int:
+        """Which of the schedulers this is, from 0."""
+        return self._shard
 
     @property
     def shards(self) -> int:
@@ -65,13 +82,16 @@ class Fleet:
         known = self._workers.get(heartbeat.worker)
         if known is not None and _is_older(heartbeat, known.heartbeat):
             return False
+        self._eligible_until_s = -math.inf
         if heartbeat.state == "stopped":
             self._workers.pop(heartbeat.worker, None)
+            self._rests_until_s.pop(heartbeat.worker, None)
         else:
             worker = self._workers[heartbeat.worker] = self._counted(heartbeat, at_s, now_s)
             self._push(worker)
         for name in [w.name for w in self._workers.values() if w.at_s < now_s - FORGET_AFTER_S]:
             del self._workers[name]
+            self._rests_until_s.pop(name, None)
         if len(self._order) > 4 * len(self._workers) + 64:
             self._order.clear()
             for worker in self._workers.values():
@@ -79,8 +99,15 @@ class Fleet:
         return True
 
     def eligible(self, deployment: str, *, now_s: float) -> list[Worker]:
-        """The workers that may get work of a deployment, whether or not they have room, in the order they came."""
-        return [worker for worker in self._workers.values() if _is_eligible(worker, deployment, now_s)]
+        """The workers that may get work of a deployment, whether or not they have room, in the order they came.
+
+        Not to be changed: it is the same list until a heartbeat comes, or one of them has been silent for too long.
+        """
+        if now_s > self._eligible_until_s or deployment != self._eligible_for:
+            found = [worker for worker in self._workers.values() if _is_eligible(worker, deployment, now_s)]
+            self._eligible, self._eligible_for = found, deployment
+            self._eligible_until_s = min((worker.at_s for worker in found), default=math.inf) + STALE_AFTER_S
+        return self._eligible
 
     def best(self, demand: Demand, *, deployment: str, now_s: float) -> Worker | None:
         """The eligible worker with room for `demand` that is occupied least; None where nobody has room.
@@ -103,20 +130,53 @@ class Fleet:
             heapq.heappop(self._order)
         for entry in too_full:
             heapq.heappush(self._order, entry)
-        return best
+        return best if best is not None or demand.yields else self._best_by_parking(demand, deployment, now_s)
 
-    def place(self, worker: Worker, demand: Demand, *, now_s: float, cached_tokens: int = 0) -> Placed:
+    def _best_by_parking(self, demand: Demand, deployment: str, now_s: float) -> Worker | None:
+        """The eligible worker where most can give way to `demand`; nobody has room without that."""
+        parking = [w for w in self._workers.values() if w.parkable_sequences and w.fits(demand)]
+        able = [worker for worker in parking if _is_eligible(worker, deployment, now_s)]
+        return min(able, key=lambda worker: (-worker.free_for(demand), worker.name), default=None)
+
+    def _park_at(self, worker: Worker, now_s: float) -> None:
+        self._rests_until_s[worker.name] = now_s + REST_S
+        worker.is_resting = True
+
+    def place(
+        self, worker: Worker, demand: Demand, *, now_s: float, cached_tokens: int = 0, parks: bool = False
+    ) -> Placed:
         """Give a worker a request, `cached_tokens` of whose prompt it has computed before.
 
-        It goes into the slot of the worker that has the fewest uncounted dispatches.
+        It goes into the slot of the worker that has the fewest uncounted dispatches. `parks`: running work has to give
+        way to it, also where the engine has room.
         """
         deployment = worker.heartbeat.deployment
         slot = self._quietest(deployment, worker.slots)
         prompt_tokens = max(0, demand.prompt_tokens - cached_tokens)
         seq = self._log(deployment, slot).add(demand, prompt_tokens=prompt_tokens, now_s=now_s)
+        if parks or (worker.parkable_sequences and worker.parks_for(demand, worker.heartbeat.limits.max_sequences)):
+            self._park_at(worker, now_s)
         worker.take(sequences=demand.sequences, kv_tokens=demand.kv_tokens, prompt_tokens=prompt_tokens)
         self._push(worker)
         return Placed(slot, seq)
+
+    def place_together(self, worker: Worker, demands: Iterable[Demand], *, now_s: float) -> list[Placed]:
+        """Give a worker requests that it will run as one batch: all of them go into one slot.
+
+        What is in one slot is read together, taken over together and lost to nobody in part.
+        """
+        deployment = worker.heartbeat.deployment
+        slot = self._quietest(deployment, worker.slots)
+        log = self._log(deployment, slot)
+        sequences, kv_tokens, prompt_tokens = log.sequences, log.kv_tokens, log.prompt_tokens
+        placed = [Placed(slot, log.add(each, prompt_tokens=each.prompt_tokens, now_s=now_s)) for each in demands]
+        worker.take(
+            sequences=log.sequences - sequences,
+            kv_tokens=log.kv_tokens - kv_tokens,
+            prompt_tokens=log.prompt_tokens - prompt_tokens,
+        )
+        self._push(worker)
+        return placed
 
     def _push(self, worker: Worker) -> None:
         self._pushed += 1
@@ -129,6 +189,7 @@ class Fleet:
 
     def _counted(self, heartbeat: Heartbeat, at_s: float, now_s: float) -> Worker:
         worker = Worker(heartbeat, at_s, portion=self.portion, before=self._workers.get(heartbeat.worker))
+        worker.is_resting = now_s < self._rests_until_s.get(heartbeat.worker, 0.0)
         for slot in heartbeat.slots:
             log = self._log(heartbeat.deployment, slot.partition)
             if slot.term < log.term:

@@ -22,6 +22,10 @@ from topics.names import split_origin
 
 WAITS_S: Final = 5.0
 """So long after a tenant was seen to wait it is thought to; longer where requests take longer."""
+BACKLOG_TAU_S: Final = 2.0
+"""A tenant's backlog is an average that forgets with this time constant."""
+LEAST_BACKLOG: Final = 0.5
+"""Who leaves less behind on average does not wait."""
 SIZE_TAU_S: Final = 60.0
 """The size of a tenant's requests is an average that forgets with this time constant."""
 QUIET_RATIO: Final = 1 / 4
@@ -83,10 +87,17 @@ class _Size:
 
 
 class _Waiting(NamedTuple):
-    """A tenant's backlog at a shard, as far as known, and how long that is believed."""
+    """A tenant's mean backlog at a shard of late, as far as known at `at_s`, and how long that is believed."""
 
+    at_s: float
     until_s: float
-    backlog: int
+    backlog: float
+
+    def then(self, backlog: int, now_s: float, until_s: float) -> "_Waiting":
+        """After a request that left so many behind it."""
+        share = 1.0 - math.exp(-max(0.0, now_s - self.at_s) / BACKLOG_TAU_S)
+        mean = self.backlog + share * (backlog - self.backlog)
+        return _Waiting(max(now_s, self.at_s), until_s, mean)
 
 
 class Portions:
@@ -120,9 +131,11 @@ class Portions:
         self._sizes[finished.tenant] = size
         _, shard, _ = split_origin(finished.origin)
         key = (finished.tenant, shard % self._policy.shards)
-        waiting.pop(key, None)
-        if finished.backlog:
-            waiting[key] = _Waiting(now_s + max(WAITS_S, 2e-6 * finished.service_us), finished.backlog)
+        until_s = now_s + max(WAITS_S, 2e-6 * finished.service_us)
+        known = waiting.pop(key, None) or _Waiting(-math.inf, until_s, 0.0)
+        known = known.then(finished.backlog, now_s, until_s)
+        if known.backlog >= LEAST_BACKLOG:
+            waiting[key] = known
         if len(self._sizes) > LIMIT:
             del self._sizes[next(iter(self._sizes))]
         if len(waiting) > LIMIT:
@@ -156,9 +169,9 @@ class Portions:
         return {}
 
     def _pulls_of(self, waiting: Mapping[tuple[str, int], _Waiting]) -> dict[int, float]:
-        backlogs: dict[str, int] = {}
+        backlogs: dict[str, float] = {}
         for (tenant, _), known in waiting.items():
-            backlogs[tenant] = backlogs.get(tenant, 0) + known.backlog
+            backlogs[tenant] = backlogs.get(tenant, 0.0) + known.backlog
         pulls: dict[int, float] = {}
         for (tenant, shard), known in sorted(waiting.items()):
             size = self._sizes.get(tenant)

@@ -5,7 +5,9 @@ counting a heartbeat costs what it newly counts and nothing else. Does not know 
 """
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from processors.queueing.ticket import Demand
 from topics.fleet import Slot
@@ -16,7 +18,7 @@ SETTLED_AFTER_S: Final = 2.0
 """So long after a slot was first seen with a new owner, that owner has read whatever lay there before its marker."""
 
 
-class _Uncounted(NamedTuple):
+class _Uncounted(Struct, frozen=True, gc=False):
     seq: int
     sequences: int
     kv_tokens: int

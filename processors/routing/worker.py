@@ -17,17 +17,22 @@ class Worker:
 
     Attributes:
         slots: those that it owns, as far as nobody has taken them over.
-        free_sequences, free_kv_tokens: what is left of this scheduler's share of the credit.
+        free_sequences, free_kv_tokens: what is left of this scheduler's share of the credit; below nothing by what
+            it was given that has to be parked for.
+        parkable_sequences, parkable_kv_tokens: its share of what running work that yields would make free: room for
+            work that does not.
         sequences: in the worker, with those on their way from here.
         kv_tokens: held by the engine at its last step, with the prompts on their way from here.
         backlog_tokens: prompt tokens that wait for the engine, with those on their way from here.
         is_empty: nothing is in it or on its way from here.
+        is_resting: it has parked work a moment ago, and gets none that yields.
         reserve: sequences that work which yields leaves free.
         rank: orders workers by occupation.
     """
 
     __slots__ = (
         "_counted",
+        "_is_shared",
         "_on_the_way",
         "_on_the_way_tokens",
         "_portion",
@@ -38,8 +43,11 @@ class Worker:
         "free_sequences",
         "heartbeat",
         "is_empty",
+        "is_resting",
         "kv_tokens",
         "name",
+        "parkable_kv_tokens",
+        "parkable_sequences",
         "rank",
         "reserve",
         "sequences",
@@ -51,6 +59,7 @@ class Worker:
     ) -> None:
         credits, limits = heartbeat.credits, heartbeat.limits
         self._portion = portion
+        self._is_shared = portion.ratio < 1.0
         self._counted = sum(sum(slot.seen.values()) for slot in heartbeat.slots)
         self._unclaimed = before._unclaimed_since(self._counted) if before else 0
         self._on_the_way = 0
@@ -61,6 +70,9 @@ class Worker:
         self.slots = [slot.partition for slot in heartbeat.slots]
         self.free_sequences = self._share(credits.free_sequences)
         self.free_kv_tokens = self._share(credits.free_kv_tokens)
+        self.parkable_sequences = self._share(credits.parkable_sequences) if credits.parkable_sequences else 0
+        self.parkable_kv_tokens = self._share(credits.parkable_kv_tokens) if credits.parkable_sequences else 0
+        self.is_resting = False
         self.sequences = heartbeat.running + heartbeat.waiting
         self.kv_tokens = _held_kv_tokens(heartbeat)
         self.backlog_tokens = credits.prefill_backlog_tokens
@@ -70,21 +82,38 @@ class Worker:
 
     def fits(self, demand: Demand) -> bool:
         """Whether the demand is within the credit. An empty worker takes whatever comes first: it can do no better."""
-        free = self.free_sequences - (self.reserve if demand.yields else 0)
+        free = self.free_for(demand)
         if free <= 0:
             return False
-        return self.is_empty or (free >= demand.sequences and self.free_kv_tokens >= demand.kv_tokens)
+        return self.is_empty or (free >= demand.sequences and self.free_kv_for(demand) >= demand.kv_tokens)
+
+    def free_for(self, demand: Demand) -> int:
+        """Sequences that it has room for: less the reserve for work that yields, with what can be parked for others."""
+        if demand.yields:
+            return 0 if self.is_resting else self.free_sequences - self.reserve
+        return self.free_sequences + self.parkable_sequences
+
+    def free_kv_for(self, demand: Demand) -> int:
+        """KV tokens that it has room for."""
+        return self.free_kv_tokens if demand.yields else self.free_kv_tokens + self.parkable_kv_tokens
+
+    def parks_for(self, demand: Demand, limit: int) -> bool:
+        """Whether running work has to give way to it, if the worker is to hold `limit` sequences at most."""
+        if demand.yields or not self.parkable_sequences:
+            return False
+        lacks_room = self.room(limit) < demand.sequences or self.free_sequences < demand.sequences
+        return lacks_room or self.free_kv_tokens < demand.kv_tokens
 
     def room(self, sequences: int) -> int:
         """How many more this scheduler may give a worker that is to hold `sequences` at most; may be negative."""
-        if self._portion.ratio == 1.0:
+        if not self._is_shared:
             return sequences - self.sequences
         held = self.sequences - self._on_the_way
         return self._share(max(0, sequences - held)) - self._on_the_way
 
     def prompt_room(self, tokens: float) -> float:
         """How many more prompt tokens it may be given if `tokens` may wait in it at most; may be negative."""
-        if self._portion.ratio == 1.0:
+        if not self._is_shared:
             return tokens - self.backlog_tokens
         waiting = self.backlog_tokens - self._on_the_way_tokens
         return max(0.0, tokens - waiting) * self._portion.ratio - self._on_the_way_tokens

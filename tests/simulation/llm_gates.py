@@ -1,10 +1,12 @@
-"""What continuous batching has to reach, on one seed each: the product's scheduler against tuned baselines.
+"""What continuous batching has to reach: the product's scheduler against tuned baselines.
 
-Every function is one question; its gates say by which figure and limit. `gates` keeps the worst of all seeds.
+Every function is one question, asked about one seed, or about all together where it is in `POOLED`; its gates say by
+which figure and limit. `gates` keeps the worst of all seeds.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Final
 
 import msgspec
@@ -47,13 +49,18 @@ def l1(seed: int) -> list[Gate]:
     return gates
 
 
-def l2(seed: int) -> list[Gate]:
-    """Capacity at 99 % goodput, tried at the rate that the baselines' capacities ask for."""
+def l2(seeds: Sequence[int]) -> list[Gate]:
+    """Capacity at 99 % goodput, tried at the rate that the baselines' capacities ask for; seeds of its own, 100 above.
+
+    The mean of all seeds decides, as it did when the capacities of the baselines were searched for: bursts of 75 s of
+    one seed may be so large that nobody reaches 99 % at any rate.
+    """
     capacity = frozen()["capacity"]
     gates = []
     for shape, over_cap, over_direct in (("poisson", 1.04, 1.05), ("mmpp", 1.05, 1.05)):
         needed = max(over_cap * capacity["static_cap"][shape], over_direct * capacity["least_outstanding"][shape])
-        reached = ours(Cell(shape, round(needed, 1)), seed + 100).goodput  # type: ignore[arg-type]
+        cell = Cell(shape, round(needed, 1))  # type: ignore[arg-type]
+        reached = fmean(ours(cell, seed + 100).goodput for seed in seeds)
         gates.append(at_least(f"L2 goodput at {needed:.1f} requests/s, {shape}", reached, 0.99))
     return gates
 
@@ -72,22 +79,29 @@ def l3(seed: int) -> list[Gate]:
     return gates
 
 
-def l4(seed: int) -> list[Gate]:
-    """Bursts."""
+def l4(seeds: Sequence[int]) -> list[Gate]:
+    """Bursts: over all seeds together, because a seed may have hardly any; and on each never worse."""
     gates = []
     for cell in BURSTS:
-        now, cap = ours(cell, seed), frozen_figures("static_cap", cell, seed)
+        now = [ours(cell, seed) for seed in seeds]
+        cap = [frozen_figures("static_cap", cell, seed).goodput for seed in seeds]
+        each = [mine.goodput / theirs for mine, theirs in zip(now, cap, strict=True)]
+        over_cap = sum(mine.goodput for mine in now) / sum(cap)
         gates += [
-            at_least(f"L4 goodput over the best static cap, {cell.key}", now.goodput / cap.goodput, 1.03),
-            at_most(f"L4 TTFT p99 in ms, {cell.key}", now.ttft_p99_ms, 1.05 * TTFT_SLO_MS),
+            at_least(f"L4 goodput over the best static cap, {cell.key}", over_cap, 1.03),
+            at_least(f"L4 goodput over the best static cap on each seed, {cell.key}", min(each), 1.0),
+            at_most(f"L4 TTFT p99 in ms, {cell.key}", max(mine.ttft_p99_ms for mine in now), 1.05 * TTFT_SLO_MS),
         ]
     return gates
 
 
 def l5(seed: int) -> list[Gate]:
     """Engines that take 8192 tokens in a step do no worse than those that take 2048."""
-    difference = abs(ours(POISSON_90, seed, engine=BIG_STEPS).goodput - ours(POISSON_90, seed).goodput)
-    return [at_most("L5 goodput at 8192 against 2048 tokens per step, poisson/90", difference, 0.015)]
+    gates = []
+    for cell in (POISSON_90, POISSON_130, POISSON_160, BURSTS[0]):
+        difference = abs(ours(cell, seed, engine=BIG_STEPS).goodput - ours(cell, seed).goodput)
+        gates.append(at_most(f"L5 goodput at 8192 against 2048 tokens per step, {cell.key}", difference, 0.015))
+    return gates
 
 
 def l6(seed: int) -> list[Gate]:
@@ -167,7 +181,11 @@ def s1(seed: int) -> list[Gate]:
     ]
 
 
-QUESTIONS: Final = (l1, l2, l3, l4, l5, l6, l7, l8, l9, s1)
+QUESTIONS: Final = (l1, l3, l5, l6, l7, l8, l9, s1)
+
+
+POOLED: Final = (l2, l4)
+"""Questions that are asked about all seeds together."""
 
 
 def gates(seeds: Sequence[int] = SEEDS) -> list[Gate]:
@@ -176,6 +194,8 @@ def gates(seeds: Sequence[int] = SEEDS) -> list[Gate]:
 
 
 def _all(seeds: Sequence[int]) -> Iterable[Gate]:
+    for pooled in POOLED:
+        yield from pooled(seeds)
     for question in QUESTIONS:
         for seed in seeds:
             yield from question(seed)

@@ -116,14 +116,16 @@ def play_product(
     knows_tokens: bool = True,
     learns: bool = True,
     silence: Silence | None = None,
+    shards: int = 1,
 ) -> Results:
-    """The product's scheduler."""
+    """The product's scheduler, or as many of them as there are shards."""
     traffic = traffic or traffic_of(cell, seed)
     player = SchedulerPlayer(
         traffic,
         cell.engine,
         workers=cell.workers,
         hop_s=cell.hop_s,
+        shards=shards,
         knows_tokens=knows_tokens,
         learns=learns,
     )

@@ -24,7 +24,7 @@ _WARM_UP: Final = 2_000
 class Speed:
     """Requests decided per second, and the p99 of the time per request and per call, in microseconds.
 
-    Elapsed times: they need a quiet machine, and the best of several runs is the one that was disturbed least.
+    CPU time: what else runs on the machine costs caches at most, and the best of several runs was disturbed least.
     """
 
     requests_per_s: float
@@ -76,15 +76,15 @@ class _Timed(ControllerPlayer):
                 sent.end_s = DEFAULT_ENGINE.mean_s(len(sent.requests))
                 told = Told(sent.worker, now_s, (sent,), 0, 0, reached[sent.worker])
                 heartbeat, finished = self.heartbeat(told), self.finished(told)
-                begin = time.perf_counter()
+                begin = time.thread_time()
                 self.learn(heartbeat, finished, told.at_s, now_s)
             else:
                 ticket = next(tickets)
                 queued += 1
-                begin = time.perf_counter()
+                begin = time.thread_time()
                 self.queue(ticket, now_s)
             move = self._decide(now_s)
-            took_s = time.perf_counter() - begin
+            took_s = time.thread_time() - begin
             pending += move.sent
             count = sum(len(sent.requests) for sent in move.sent)
             decided += count

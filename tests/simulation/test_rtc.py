@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from pipeline.simulation.rtc.world import Silence
+from pipeline.simulation.rtc.world import Silence, Traffic
 from tests.simulation import rtc_gates
-from tests.simulation.rtc_cells import Cell, play_baseline, play_core, play_product
+from tests.simulation.rtc_cells import Cell, play_baseline, play_core, play_product, traffic_of
 from tests.simulation.rtc_tuning import FIXED, class_cell
 from tests.simulation.verdicts import at_least, at_most, worst
 
@@ -65,6 +66,34 @@ def test_a_silent_worker_gets_one_batch_beyond_its_credit_at_most() -> None:
     results = play_product(cell, SEED, silence=Silence(workers=(0, 1, 2, 3), from_s=1.0, until_s=2.0))
 
     assert rtc_gates.beyond_credit(results) <= 1
+
+
+def over_shards(cell: Cell, shares: list[float]) -> Traffic:
+    """The traffic of a cell, these shares of it on each shard."""
+    traffic = traffic_of(cell, SEED)
+    drawn = np.random.default_rng(SEED).choice(len(shares), size=len(traffic.arrivals_s), p=shares)
+    return replace(traffic, shards=drawn.tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("load", "shares", "least"), [(0.85, [0.5, 0.5], 0.95), (0.7, [0.9, 0.1], 0.95)])
+def test_shards_that_share_workers_lose_little(load: float, shares: list[float], least: float) -> None:
+    cell = Cell(shape="poisson", load=load, duration_s=4.0)
+
+    assert play_product(cell, SEED, over_shards(cell, shares), shards=len(shares)).goodput() >= least
+
+
+@pytest.mark.slow
+def test_light_tenants_do_not_notice_one_that_overloads_the_pool() -> None:
+    cell = Cell(shape="poisson", load=1.4, duration_s=4.0)
+    traffic = traffic_of(cell, SEED)
+    rng = np.random.default_rng(SEED)
+    tenants = ["heavy" if rng.random() < 0.6 else f"light{rng.integers(7)}" for _ in traffic.arrivals_s]
+
+    results = play_product(cell, SEED, replace(traffic, tenants=tenants))
+
+    assert min(results.goodput(tenant=f"light{number}") for number in range(7)) >= 0.97
+    assert results.goodput() >= 0.6
 
 
 def test_the_worst_of_all_seeds_is_kept() -> None:

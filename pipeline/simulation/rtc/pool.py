@@ -22,7 +22,7 @@ _WARM_UP_SIGMA: Final = 0.05
 _MANY_TOKENS: Final = 1_000_000_000
 
 
-def policy_for(traffic: Traffic, *, hop_s: float) -> Policy:
+def policy_for(traffic: Traffic, *, hop_s: float, shards: int = 1) -> Policy:
     """The classes of the traffic, the most urgent first, each with its SLO as an end-to-end target."""
     classes = {
         name: ClassPolicy(
@@ -34,7 +34,9 @@ def policy_for(traffic: Traffic, *, hop_s: float) -> Policy:
         for priority, (name, slo_s) in enumerate(traffic.slo_s.items())
     }
     longest_ms = max(rules.deadline_ms for rules in classes.values())
-    return Policy(model=MODEL, classes=classes, stable=DEPLOYMENT, longest_deadline_ms=longest_ms, hop_s=hop_s)
+    return Policy(
+        model=MODEL, classes=classes, stable=DEPLOYMENT, longest_deadline_ms=longest_ms, hop_s=hop_s, shards=shards
+    )
 
 
 def warm_up(engine: Engine, traffic: Traffic) -> list[BatchTiming]:

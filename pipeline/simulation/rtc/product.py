@@ -16,15 +16,16 @@ from topics.bodies import COMPLETIONS
 from topics.fleet import Finished
 from topics.requests import Request
 
-_SENDER: Final = "simulation"
 _CHARS_PER_TOKEN: Final = 4
+_TICK_S: Final = 1e-9
 
 
 class SchedulerPlayer:
-    """`pipeline.simulation.rtc.world.Player` of a `processors.scheduler.Scheduler`.
+    """`pipeline.simulation.rtc.world.Player` of `processors.scheduler.Scheduler`, one for each shard.
 
     Args:
         traffic, engine, workers, hop_s: what it will play with.
+        shards: schedulers that share the workers, and hear of each other only through the workers' heartbeats.
         knows_tokens: whether prompts show how long they are, and workers tell how long they were.
         learns: whether workers time their batches; without that only the warm-up is known.
     """
@@ -36,6 +37,7 @@ class SchedulerPlayer:
         *,
         workers: int,
         hop_s: float,
+        shards: int = 1,
         knows_tokens: bool = True,
         learns: bool = True,
     ) -> None:
@@ -45,30 +47,37 @@ class SchedulerPlayer:
         self._learns = learns
         self._topics = {name: names.Lane(MODEL, name).topic for name in traffic.slo_s}
         self._bodies: dict[int, msgspec.Raw] = {}
+        self._backlogs: dict[int, int] = {}
         self._seqs = [0] * workers
-        self._last_seq: list[list[int]] = [[0] for _ in range(workers)]
-        self.scheduler = Scheduler(
-            policy_for(traffic, hop_s=hop_s),
-            Identity(process="simulation", sender=_SENDER),
-            replies={names.RESPONSES: 1},
-        )
+        self._seen: list[list[dict[str, int]]] = [[{}] for _ in range(workers)]
+        policy = policy_for(traffic, hop_s=hop_s, shards=shards)
+        identities = [Identity(process="simulation", sender=f"shard{shard}", shard=shard) for shard in range(shards)]
+        self._schedulers = [Scheduler(policy, identity, replies={names.RESPONSES: 1}) for identity in identities]
         for worker in range(workers):
             self._hear(Told(worker, 0.0, (), 0, 0, 0), 0.0, is_first=True)
 
     def arrive(self, index: int, *, now_s: float) -> Move:
-        latency_class = self._traffic.classes[index]
+        latency_class, shard = self._traffic.classes[index], self._traffic.shard(index)
         arrival = Arrival(
-            at=Address(self._topics[latency_class], 0, index),
+            at=Address(self._topics[latency_class], shard, index),
             timestamp_ms=int(1000 * (START_S + now_s)),
-            request=Request(body=self._body(self._traffic.tokens[index]), endpoint=COMPLETIONS),
+            request=Request(
+                body=self._body(self._traffic.tokens[index]),
+                endpoint=COMPLETIONS,
+                tenant=self._traffic.tenant(index),
+            ),
         )
-        return self._move(self.scheduler.on_request(arrival, latency_class, now_s=START_S + now_s))
+        return self._move(self._schedulers[shard].on_request(arrival, latency_class, now_s=START_S + now_s))
 
     def hear(self, told: Told, *, now_s: float) -> Move:
         return self._move(self._hear(told, now_s))
 
     def wake(self, *, now_s: float) -> Move:
-        return self._move(self.scheduler.on_wake(now_s=START_S + now_s))
+        effects: list[Effect] = []
+        for scheduler in self._schedulers:
+            if scheduler.wake_at_s is not None and scheduler.wake_at_s <= START_S + now_s + _TICK_S:
+                effects += scheduler.on_wake(now_s=START_S + now_s)
+        return self._move(effects)
 
     def _hear(self, told: Told, now_s: float, *, is_first: bool = False) -> list[Effect]:
         self._seqs[told.worker] += 1
@@ -77,24 +86,31 @@ class SchedulerPlayer:
             self._engine,
             self._traffic,
             seq=self._seqs[told.worker],
-            seen={_SENDER: self._last_seq[told.worker][told.reached]},
+            seen=self._seen[told.worker][told.reached],
         )
-        finished = [self._finished(index, sent.name) for sent in told.ended for index in sent.requests]
+        finished = [self._finished(index, sent) for sent in told.ended for index in sent.requests]
         batches = warm_up(self._engine, self._traffic) if is_first else heartbeat.batches if self._learns else []
         if not self._knows_tokens:
             batches = [msgspec.structs.replace(timing, tokens=0) for timing in batches]
         heartbeat = msgspec.structs.replace(heartbeat, finished=finished, batches=batches)
         at_ms = int(1000 * (START_S + told.at_s))
-        return self.scheduler.on_heartbeat(heartbeat, at_ms=at_ms, now_s=START_S + now_s)
+        effects: list[Effect] = []
+        for scheduler in self._schedulers:
+            effects += scheduler.on_heartbeat(heartbeat, at_ms=at_ms, now_s=START_S + now_s)
+        return effects
 
-    def _finished(self, index: int, batch_id: str) -> Finished:
+    def _finished(self, index: int, sent: Sent) -> Finished:
+        latency_class = self._traffic.classes[index]
         return Finished(
-            origin=names.origin_of(self._topics[self._traffic.classes[index]], 0, index),
-            batch_id=batch_id,
+            origin=names.origin_of(self._topics[latency_class], self._traffic.shard(index), index),
+            batch_id=sent.name,
             prompt_tokens=0,
             completion_tokens=0,
-            service_us=0,
+            service_us=int(1e6 * sent.service_s),
             outcome="completed",
+            tenant=self._traffic.tenant(index),
+            latency_class=latency_class,
+            backlog=self._backlogs.pop(index, 0),
         )
 
     def _move(self, effects: list[Effect]) -> Move:
@@ -103,15 +119,18 @@ class SchedulerPlayer:
         for effect in effects:
             if isinstance(effect, Dispatch):
                 record = effect.record
-                batch = sent.get(record.batch.id)
+                batch, seen = sent.get(record.batch.id), self._seen[effect.slot]
                 if batch is None:
                     batch = sent[record.batch.id] = Sent(effect.slot, record.batch.id, [])
-                    self._last_seq[effect.slot].append(0)
+                    seen.append(dict(seen[-1]))
                 batch.requests.append(effect.settles.offset)
-                self._last_seq[effect.slot][-1] = record.seq
+                seen[-1][record.sender] = record.seq
+                if record.backlog:
+                    self._backlogs[effect.settles.offset] = record.backlog
             elif isinstance(effect, Answer):
                 turned_away.append(effect.settles.offset)
-        wake_at_s = self.scheduler.wake_at_s
+        times_s = [scheduler.wake_at_s for scheduler in self._schedulers]
+        wake_at_s = min((at_s for at_s in times_s if at_s is not None), default=None)
         return Move(list(sent.values()), turned_away, None if wake_at_s is None else wake_at_s - START_S)
 
     def _body(self, tokens: int) -> msgspec.Raw:

@@ -7,6 +7,7 @@ meets the same noise: the n-th batch that is sent draws the n-th noise.
 import heapq
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -15,6 +16,9 @@ import numpy as np
 from pipeline.simulation.rtc.engine import Engine
 
 BEAT_S: Final = 0.2
+COALESCE_S: Final = 0.02
+"""A worker tells of a batch that has come, but not this soon after it told something; the end of a batch it tells at
+once."""
 _NOISE_SEED: Final = 777
 _AGAIN_S: Final = 1e-4
 """A player that asks to be woken at once, after it has just been asked, is woken a moment later."""
@@ -22,16 +26,28 @@ _AGAIN_S: Final = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """Requests in order of arrival; `slo_s` by class."""
+    """Requests in order of arrival; `slo_s` by class.
+
+    `tenants` and `shards` say whose each is and which shard of the lanes it came to; where they are empty, all are of
+    one tenant and came to shard 0.
+    """
 
     arrivals_s: list[float]
     classes: list[str]
     tokens: list[int]
     slo_s: dict[str, float]
     duration_s: float
+    tenants: Sequence[str] = ()
+    shards: Sequence[int] = ()
 
     def due_s(self, index: int) -> float:
         return self.arrivals_s[index] + self.slo_s[self.classes[index]]
+
+    def tenant(self, index: int) -> str:
+        return self.tenants[index] if self.tenants else "default"
+
+    def shard(self, index: int) -> int:
+        return self.shards[index] if self.shards else 0
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +90,14 @@ class Move:
     wake_at_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Come:
+    """A batch has come to a worker, and nobody was told yet."""
+
+    worker: int
+    sent: Sent
+
+
 class Player(Protocol):
     """Decides which requests go where. Called in order of time."""
 
@@ -107,10 +131,14 @@ class Results:
         answered_s = self.answered_s.get(index)
         return answered_s is not None and answered_s <= self.traffic.due_s(index)
 
-    def goodput(self, latency_class: str | None = None) -> float:
-        """Share of the requests, of a class or all, that were answered within their SLO."""
-        classes = self.traffic.classes
-        chosen = [i for i in range(len(classes)) if latency_class is None or classes[i] == latency_class]
+    def goodput(self, latency_class: str | None = None, *, tenant: str | None = None) -> float:
+        """Share of the requests, of a class or a tenant or all, that were answered within their SLO."""
+        traffic = self.traffic
+        chosen = [
+            index
+            for index, name in enumerate(traffic.classes)
+            if latency_class in (None, name) and tenant in (None, traffic.tenant(index))
+        ]
         return sum(map(self.is_good, chosen)) / max(1, len(chosen))
 
     @property
@@ -142,10 +170,11 @@ class Results:
 class _Bench:
     """One worker: what has been sent to it and has not ended, and how many batches ever reached it."""
 
-    __slots__ = ("arrived", "ended", "pending", "reached", "until_s")
+    __slots__ = ("arrived", "ended", "pending", "reached", "told_s", "until_s")
 
     def __init__(self) -> None:
         self.until_s = 0.0
+        self.told_s = 0.0
         self.pending: deque[Sent] = deque()
         self.ended: list[Sent] = []
         self.reached = 0
@@ -162,6 +191,7 @@ class _Bench:
         waiting = sum(len(sent.requests) for sent in here) - running
         told = Told(worker, at_s, tuple(self.ended), running, waiting, self.reached + len(here))
         self.ended.clear()
+        self.told_s = at_s
         return told
 
 
@@ -173,7 +203,7 @@ class World:
         workers: how many there are.
         hop_s: one way through the broker, in seconds.
         seed: of the noise.
-        beats: whether workers also tell about themselves when nothing ends, as real ones do.
+        beats: whether workers also tell about themselves when nothing ends: of what has come, and now and then.
         silence: when statements are held up.
     """
 
@@ -193,7 +223,7 @@ class World:
         self._beats = beats
         self._silence = silence
         self._benches = [_Bench() for _ in range(workers)]
-        self._events: list[tuple[float, int, Sent | Told | int]] = []
+        self._events: list[tuple[float, int, Sent | Told | _Come | int]] = []
         self._numbered = 0
 
     def run(self, player: Player, traffic: Traffic) -> Results:
@@ -234,6 +264,12 @@ class World:
             for request in what.requests:
                 results.answered_s[request] = now_s + self._hop_s
             self._tell(what.worker, now_s)
+        elif isinstance(what, _Come):
+            told_s = self._benches[what.worker].told_s
+            if now_s < told_s + COALESCE_S - 1e-9 and told_s < what.sent.reached_s:
+                self._push(told_s + COALESCE_S, what)
+            elif told_s < what.sent.reached_s:
+                self._tell(what.worker, now_s)
         else:
             self._tell(what, now_s)
             if goes_on:
@@ -256,9 +292,11 @@ class World:
             self._benches[sent.worker].accept(sent, self._engine, tokens, self._rng)
             results.batches.append(sent)
             self._push(sent.end_s, sent)
+            if self._beats:
+                self._push(sent.reached_s, _Come(sent.worker, sent))
         wake_at_s = move.wake_at_s
         return now_s + _AGAIN_S if wake_at_s is not None and wake_at_s <= now_s else wake_at_s
 
-    def _push(self, at_s: float, what: Sent | Told | int) -> None:
+    def _push(self, at_s: float, what: Sent | Told | _Come | int) -> None:
         self._numbered += 1
         heapq.heappush(self._events, (at_s, self._numbered, what))

@@ -67,11 +67,26 @@ def a_ticket(
 class Pool:
     """Drives a controller by hand: queue, decide, and let workers tell."""
 
-    def __init__(self, *workers: str, max_size: int = 64, max_tokens: int = 1_000_000) -> None:
-        self.max_size, self.max_tokens = max_size, max_tokens
-        self.policy = Policy(model="m", classes=CLASSES, stable=DEPLOYMENT, longest_deadline_ms=3_600_000, hop_s=HOP_S)
+    def __init__(
+        self,
+        *workers: str,
+        max_size: int = 64,
+        max_tokens: int = 1_000_000,
+        shard: int = 0,
+        shards: int = 1,
+        slots_each: int = 1,
+    ) -> None:
+        self.max_size, self.max_tokens, self.slots_each = max_size, max_tokens, slots_each
+        self.policy = Policy(
+            model="m",
+            classes=CLASSES,
+            stable=DEPLOYMENT,
+            longest_deadline_ms=3_600_000,
+            hop_s=HOP_S,
+            shards=shards,
+        )
         self.queues = Queues({name: rules.queue_limit for name, rules in CLASSES.items()})
-        self.fleet = Fleet(sender=SENDER)
+        self.fleet = Fleet(sender=SENDER, shard=shard, shards=shards)
         self.controller = RunToCompletion(self.queues, self.fleet, self.policy)
         self.sent: dict[str, list[list[Ticket]]] = {}
         self._seqs: dict[str, int] = {}
@@ -129,7 +144,7 @@ class Pool:
             "engine": "simulated",
             "state": "ready",
             "running": running,
-            "slots": [Slot(partition=self._names.index(worker), term=0, seen={SENDER: self._last_seq.get(worker, 0)})],
+            "slots": self._slots(worker),
             "credits": Credits(free_sequences=self.max_size, free_kv_tokens=1_000_000),
             "limits": Limits(
                 max_sequences=self.max_size,
@@ -143,6 +158,11 @@ class Pool:
         heartbeat = Heartbeat(**{**fields, **changes})
         assert self.fleet.observe(heartbeat, at_s=now_s - HOP_S, now_s=now_s)
         self.controller.on_worker(self.fleet.workers[worker], now_s=now_s)
+
+    def _slots(self, worker: str) -> list[Slot]:
+        first = self.slots_each * self._names.index(worker)
+        seen = {SENDER: self._last_seq.get(worker, 0)}
+        return [Slot(partition=first + index, term=0, seen=seen) for index in range(self.slots_each)]
 
 
 def sizes_of(decision: Decision) -> list[int]:

@@ -87,6 +87,14 @@ def test_the_service_rate_counts_backlogged_time_only() -> None:
     assert rate.per_s == pytest.approx(100, rel=0.1)
 
 
+def test_no_rate_is_known_while_nothing_is_released() -> None:
+    rate = ServiceRate()
+    rate.elapse(100.0)
+    rate.decided(released=0, is_backlogged=True)
+    rate.elapse(104.0)
+    assert rate.per_s is None
+
+
 def test_the_mix_weighs_classes_by_how_often_they_come() -> None:
     mix = ClassMix(2)
     for number in range(1000):

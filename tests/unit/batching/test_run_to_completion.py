@@ -226,3 +226,74 @@ def test_the_view_tells_how_near_to_its_limit_a_lane_is() -> None:
     assert view.arrivals_per_s > 600
     assert 20 < view.size_limit < 64
     assert view.saturation > 0.5
+
+
+def test_all_parts_of_a_batch_go_into_one_slot_of_its_worker() -> None:
+    pool = Pool("w1", slots_each=3)
+    pool.queue(*(a_ticket(number) for number in range(10)))
+
+    (batch,) = pool.decide().batches
+
+    assert len({part.placed.slot for part in batch.parts}) == 1
+    assert [part.placed.seq for part in batch.parts] == list(range(1, 11))
+    assert pool.fleet.workers["w1"].free_sequences == 64 - 10
+
+
+def test_two_shards_never_send_to_the_same_idle_worker() -> None:
+    shards = [Pool("w1", "w2", "w3", "w4", shard=shard, shards=2) for shard in (0, 1)]
+    for pool in shards:
+        pool.queue(*(a_ticket(number) for number in range(300)))
+
+    given = [[batch.worker.name for batch in pool.decide().batches] for pool in shards]
+
+    assert sorted(given[0] + given[1]) == ["w1", "w2", "w3", "w4"]
+    assert len(given[0]) == 2
+
+
+def test_a_worker_of_another_shard_is_borrowed_when_it_has_long_been_idle() -> None:
+    pool = Pool("w1", "w2", shard=0, shards=2)
+    pool.queue(*(a_ticket(number, due_in_s=5.0) for number in range(64)))
+    assert sizes_of(pool.decide()) == [64]
+    pool.queue(*(a_ticket(100 + number, due_in_s=0.4) for number in range(60)))
+    early = pool.decide(T0_S + 0.001)
+    assert early.batches == []
+    assert early.wake_at_s is not None
+
+    decision = pool.decide(early.wake_at_s)
+
+    assert [batch.worker.name for batch in decision.batches] == ["w2"]
+    assert early.wake_at_s > T0_S + 0.020
+
+
+def test_a_tenant_that_asks_for_little_is_not_refused_for_what_another_one_has_waiting() -> None:
+    pool = Pool("w1")
+    for turn in range(25):
+        now_s = T0_S + 0.02 * turn
+        pool.queue(*(a_ticket(100 * turn + index, now_s=now_s, tenant="heavy") for index in range(15)), now_s=now_s)
+        pool.decide(now_s)
+        while pool.sent.get("w1"):
+            pool.finish("w1", now_s=now_s + 0.019)
+    now_s = T0_S + 0.5
+    pool.queue(*(a_ticket(9000 + index, now_s=now_s, tenant="heavy") for index in range(200)), now_s=now_s)
+
+    heavy = pool.controller.refuse(a_ticket(1, now_s=now_s, tenant="heavy"), now_s=now_s)
+    light = pool.controller.refuse(a_ticket(2, now_s=now_s, tenant="light"), now_s=now_s)
+
+    assert heavy is not None
+    assert light is None
+
+
+def test_under_overload_a_tenant_that_waits_with_little_keeps_its_place_for_longer() -> None:
+    def is_dropped(tenant: str, due_in_s: float) -> bool:
+        pool = Pool("w1")
+        for index in range(2000):
+            pool.controller.on_queued(a_ticket(index, tenant="heavy"), now_s=T0_S + 0.001 * index)
+        now_s = T0_S + 2.0
+        pool.queue(a_ticket(5000, now_s=now_s, due_in_s=due_in_s, tenant=tenant), now_s=now_s)
+        pool.queue(*(a_ticket(6000 + i, now_s=now_s, tenant="heavy") for i in range(60)), now_s=now_s)
+        return any(each.ticket.id == "r5000" for each in pool.decide(now_s).dropped)
+
+    def least_s(tenant: str) -> float:
+        return min(ms / 1000 for ms in range(10, 61) if not is_dropped(tenant, ms / 1000))
+
+    assert 0.010 < least_s("light") < least_s("heavy") < 0.060
