@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account bench-recorder-kill lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account bench-recorder-kill bench-chaos bench-soak lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ bench-account: setup ## how fast the account is written and asked, at 5 million 
 
 bench-recorder-kill: setup ## the recorder killed a hundred times under load: no row lost, none doubled (tests/bench)
 	$(BIN)/python -m tests.bench.recorder_kill
+
+bench-chaos: setup ## 185 crashes, freezes, restarts and drains under a hundred streams, and nothing lost (tests/bench/chaos)
+	$(BIN)/python -m tests.bench.chaos
+
+bench-soak: setup ## a million requests in virtual time: what is remembered after them, and the memory it takes (tests/bench)
+	$(BIN)/python -m tests.bench.soak
 
 lock: setup ## recompile the locks from pyproject.toml and infra/locks/*.in
 	$(COMPILE) pyproject.toml --output-file $(LOCKS)/base.txt

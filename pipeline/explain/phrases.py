@@ -11,6 +11,7 @@ DISPATCHES: Final[Mapping[str, str]] = {
     "only_credit": "it was the only worker with credit",
     "prefix_cached": "it had computed the beginning of this prompt before",
     "fills_gap": "it had room that nothing more urgent asked for",
+    "parks_others": "work that yields gave way to it there",
     "worker_idle": "it was idle",
     "worker_frees_soon": "it was about to end its batch, so that this one arrived just in time",
 }
@@ -66,9 +67,12 @@ WAYS_OUT: Final[Mapping[str, str]] = {
 OTHER_WAY_OUT: Final = "Its error record names the field and the limit: `millrace tail {id}`."
 ATTEMPT_ENDS: Final[Mapping[str, str]] = {
     "returned": "was stopped and handed back, to go on elsewhere",
+    "parked": "gave way to more urgent work and was handed back, to go on later",
     "lost": "was stopped, because its slot belonged to another worker by then",
     "undelivered": "was given up, because the broker refused its records",
     "engine_dead": "ended with its engine, which died",
+    "superseded": "had nothing to do: the request had ended, or another attempt answered it",
+    "voided": "was given up, because the beginning of the answer was not in the log any more",
 }
 MODES: Final[Mapping[str, str]] = {
     "fresh": "from the beginning",

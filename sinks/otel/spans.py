@@ -18,7 +18,7 @@ SCOPE: Final = InstrumentationScope("millrace")
 PROCESSOR: Final = "millrace-processor"
 WORKER: Final = "millrace-worker"
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_UNHURT: Final = frozenset({"completed", "cancelled", "returned"})
+_UNHURT: Final = frozenset({"completed", "cancelled", "returned", "parked"})
 """Outcomes of spans that did not fail: what a worker hands back goes on elsewhere."""
 
 

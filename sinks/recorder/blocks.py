@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from sinks.recorder.marks import DAY_MS, Mark, Marks, Stretch
 
-FLUSH_S: Final = 1.0
+FLUSH_S: Final = 2.0
+"""Rows wait so long for others. An insert, its parts and their merges cost a tenth of a core a second, however few."""
 FLUSH_ROWS: Final = 100_000
 """Every insert writes a part with its projections: of events, one core takes 119,000 a second by 20,000 and 267,000 by
 100,000. One insert has to stay one part, which a server cuts at a million rows."""

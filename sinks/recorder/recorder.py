@@ -245,7 +245,8 @@ class Recorder(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         account = self._account
         start = start_of(kp, marks=account.marks, positions=account.positions, begins=begins, ends=ends)
         if start.lost:
-            logger.error("%s/%s: retention removed %s messages before they were recorded", *partition, start.lost)
+            first, last = start.offset - start.lost, start.offset - 1
+            logger.error("%s/%s: offsets %s to %s were removed before they were recorded", *partition, first, last)
         try:
             self._consumer.seek(partition, start.offset)
         except IllegalStateError:  # taken away again meanwhile; the listener has said so

@@ -27,6 +27,8 @@ from topics.names import RESPONSES, Lane
 
 WAITING: Final = 100_000
 RPS: Final = 50.0
+SETTLING_RPS: Final = 200.0
+"""Half of what the engine can do."""
 RUNS: Final = 3
 RISE_LIMIT_MS: Final = 20.0
 # 28 bulk sequences of 16 steps at a time (an eighth of 32 is the reserve): about 300 requests/s.
@@ -77,7 +79,7 @@ async def bench(seconds: float) -> int:
         Client(kafka=cluster.settings.kafka, reply_partition=0) as client,
     ):
         settle_memory()
-        await settle(streamed(client))
+        await settle(streamed(client), cluster, rps=SETTLING_RPS)
         alone = add_figures(report, "without_backlog", await interactive(client, seconds=seconds))
         await fill(cluster)
         before = await eventually(lambda: drained(cluster), within_s=60)

@@ -1,5 +1,6 @@
 """What a benchmark says: figures, gates that hold or do not, a file for machines and a table for people."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS: Final = Path("bench-results")
+
+
+def progress(line: str) -> None:
+    """Tell people at once how far a benchmark is; nothing else is said before its end."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

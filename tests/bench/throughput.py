@@ -18,7 +18,7 @@ from pipeline.runtime.process import settle_memory
 from tests.bench.arrivals import Ask, Timings, poisson, run_load
 from tests.bench.cluster import TOKENS, bench_cluster, settle, streamed
 from tests.bench.http_baseline import http_baseline
-from tests.bench.report import Report
+from tests.bench.report import Report, progress
 
 RATES: Final = (250, 500, 1000, 1250, 1500, 1750, 2000, 2500, 3000)
 P99_LIMIT_MS: Final = 200.0
@@ -48,7 +48,7 @@ async def highest_rate(ask: Ask, *, seconds: float) -> tuple[float, Timings]:
         for seed in range(TRIES):
             arrivals = poisson(rate, seconds, seed=seed)
             timings = await run_load(ask, arrivals)
-            sys.stderr.write(f"{rate} req/s: p99 {timings.percentile_ms(0.99):.0f} ms, {timings.failed} failed\n")
+            progress(f"{rate} req/s: p99 {timings.percentile_ms(0.99):.0f} ms, {timings.failed} failed")
             if is_carried(timings, len(arrivals)):
                 carried = (float(rate), timings)
                 break
@@ -63,7 +63,7 @@ async def bench(seconds: float) -> int:
     report = Report("throughput")
     async with bench_cluster() as cluster, Client(kafka=cluster.settings.kafka) as client:
         settle_memory()
-        await settle(streamed(client))
+        await settle(streamed(client), cluster)
         rate, timings = await highest_rate(streamed(client), seconds=seconds)
     report.figure("millrace_requests_per_s", rate)
     report.figure("millrace_tokens_per_s", rate * TOKENS)

@@ -1,8 +1,8 @@
 """2,000 requests at 200/s while processor, worker and recorder are each killed once and the broker is restarted once.
 
 What happens: every request ends exactly once by the reader rule and has its row. Requests that were in the worker when
-it died begin again; those in the processor are read again from their lanes; trace messages that the recorder had not
-inserted are inserted by its successor.
+it died go on at the next token; those in the processor are read again from their lanes; trace messages that the
+recorder had not inserted are inserted by its successor.
 """
 
 import asyncio

@@ -37,7 +37,9 @@ SELECT
         final = 1
         AND row_number() OVER (
             PARTITION BY lane_topic, lane_partition, lane_offset, produced_ts
-            ORDER BY final DESC, hop DESC, attempt = '', finished_us DESC, log_ts, kp, ko, ki
+            ORDER BY
+                final DESC, hop DESC, attempt = '', mode = 'fresh',
+                if(mode = 'fresh', 1, -1) * toInt64(started_us), log_ts, kp, ko, ki
         ) = 1
     ) AS is_accepted
 FROM (

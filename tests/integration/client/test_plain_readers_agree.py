@@ -18,7 +18,7 @@ from pipeline.runtime import kafka as clients
 from pipeline.runtime import topics
 from pipeline.settings import KafkaSettings
 from tests.integration.client.documented import Ended, compiled_java, java_answers, python_answers
-from tests.properties.test_reader_rule import _disturbed
+from tests.properties.log_model_world import lived
 from topics import names
 from topics.catalogue import Layout, catalogue
 from topics.codec import decode_response, encode
@@ -27,7 +27,7 @@ from topics.responses import Completed, Delta, Progress, Rejected, Response, Sta
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-ANY_LOGS, WORLDS = 400, 100
+ANY_LOGS, WORLDS, WORLD_BYTES = 400, 100, 600
 ATTEMPTS = ("a", "b", "c")
 END = "end/0/0"
 
@@ -67,11 +67,8 @@ def _any_log(rng: random.Random) -> list[Response]:
 
 
 def _world_log(rng: random.Random) -> list[Response]:
-    """What workers that take over from each other write; each token is its own text."""
-    return [
-        msgspec.structs.replace(record, text=f"{record.token_ids} ") if isinstance(record, Delta) else record
-        for record in _disturbed(rng).responses
-    ]
+    """What workers that take over from each other write."""
+    return lived(rng.randbytes(WORLD_BYTES), only_owners=True).replies
 
 
 def _interleaved(rng: random.Random, logs: Iterable[list[Response]]) -> Iterator[Response]:

@@ -18,12 +18,13 @@ from pipeline.settings import KafkaSettings, ModelSettings, Settings, SimulatedD
 from pipeline.worker.main import main as worker
 from topics import names
 from topics.catalogue import catalogue
-from topics.codec import decode_response, decode_slot_record, encode
-from topics.dispatches import Dispatch
+from topics.codec import decode_cancellation, decode_response, decode_slot_record, decode_workers_record, encode
+from topics.dispatches import Cancel, Dispatch
+from topics.fleet import Heartbeat
 from topics.headers import header
 from topics.names import Lane, origin_of
 from topics.reader import Reader, Verdict
-from topics.requests import Cancellation, Request
+from topics.requests import DEFAULT_TENANT, Cancellation, Request
 from topics.responses import Completed, Delta, Response, Started
 from topics.trace import decode_rows
 
@@ -33,19 +34,21 @@ SLOW = SimulatedDeployment(fixed_us=20_000, per_prefill_token_us=0, per_sequence
 
 @dataclass
 class Told:
-    """One answer, by the reader rule. `voided` counts how often it began again."""
+    """One answer, by the reader rule. `voided` counts how often it began again, `at_ms` says when the log got each."""
 
     reader: Reader = field(default_factory=Reader)
     records: list[Response] = field(default_factory=list)
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     voided: int = 0
+    at_ms: list[int] = field(default_factory=list)
 
-    def feed(self, record: Response) -> None:
+    def feed(self, record: Response, at_ms: int) -> None:
         verdict = self.reader.feed(record)
         if verdict is Verdict.IGNORED:
             return
         self.records.append(record)
+        self.at_ms.append(at_ms)
         if verdict is Verdict.RESTARTED:
             self.text, self.token_ids = "", []
             self.voided += 1
@@ -73,6 +76,11 @@ class Mill:
     producer: AIOKafkaProducer
     told: dict[str, Told] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
+    cancels: list[Cancel] = field(default_factory=list)
+    asked_ms: dict[str, int] = field(default_factory=dict)
+    """When the log got the newest cancellation of an id."""
+    heartbeats: dict[str, Heartbeat] = field(default_factory=dict)
+    """The newest of each worker."""
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @property
@@ -99,9 +107,11 @@ class Mill:
         sent = await self.producer.send_and_wait(Lane(self.model, latency_class).topic, encode(request), key=key)
         return origin_of(sent.topic, sent.partition, sent.offset)
 
-    async def cancel(self, request_id: str) -> None:
-        cancellation = Cancellation(id=request_id, model=self.model)
-        await self.producer.send_and_wait(names.CANCELLATIONS, encode(cancellation))
+    async def cancel(self, request_id: str, *, tenant: str = DEFAULT_TENANT) -> int:
+        """Produce a cancellation: its broker time in milliseconds."""
+        cancellation = Cancellation(id=request_id, model=self.model, tenant=tenant)
+        sent = await self.producer.send_and_wait(names.CANCELLATIONS, encode(cancellation))
+        return int(sent.timestamp)
 
     def requests(self, origin: str) -> list[dict[str, Any]]:
         """Rows of the table `requests` of one origin."""
@@ -120,12 +130,18 @@ class Mill:
 
 @asynccontextmanager
 async def a_mill(
-    bootstrap: str, model: str, engine: SimulatedDeployment = SLOW, *, slots: int = 2, **changes: Any
+    bootstrap: str,
+    model: str,
+    engine: SimulatedDeployment = SLOW,
+    *,
+    slots: int = 2,
+    classes: tuple[str, ...] = ("interactive", "bulk"),
+    **changes: Any,
 ) -> AsyncIterator[Mill]:
     """Topics made, nothing running, everything read."""
     settings = Settings(
         kafka=KafkaSettings(brokers=bootstrap),
-        models={model: ModelSettings(stable=f"{model}@v1", classes=("interactive", "bulk"), slots=slots, **changes)},
+        models={model: ModelSettings(stable=f"{model}@v1", classes=classes, slots=slots, **changes)},
         deployments={f"{model}@v1": engine},
     )
     await broker_topics.create(settings.kafka, catalogue(settings.layout()))
@@ -171,7 +187,8 @@ async def a_worker_process(mill: Mill) -> asyncio.subprocess.Process:
 
 
 async def _read(mill: Mill) -> None:
-    topics = (names.RESPONSES, names.TRACE, names.dispatch_topic(mill.deployment))
+    slots, workers = names.dispatch_topic(mill.deployment), names.workers_topic(mill.model)
+    topics = (names.RESPONSES, names.TRACE, names.CANCELLATIONS, slots, workers)
     consumer = clients.consumer(mill.settings.kafka, client_id="mill-reader")
     await consumer.start()
     try:
@@ -191,12 +208,20 @@ def _feed(mill: Mill, topic: str, record: Any) -> None:
     if topic == names.RESPONSES:
         response = decode_response(record.value)
         if f".{mill.model}." in response.origin:
-            mill.of(response.origin).feed(response)
+            mill.of(response.origin).feed(response, record.timestamp)
     elif topic == names.TRACE:
         table = (header(record.headers, "table") or b"").decode()
         found: pa.Table = decode_rows(record.value)
         mill.rows.setdefault(table, []).extend(found.to_pylist())
+    elif topic == names.CANCELLATIONS:
+        mill.asked_ms[decode_cancellation(record.value).id] = record.timestamp
+    elif topic == names.workers_topic(mill.model):
+        told = decode_workers_record(record.value)
+        if isinstance(told, Heartbeat):
+            mill.heartbeats[told.worker] = told
     else:
         decoded = decode_slot_record(record.value)
         if isinstance(decoded, Dispatch):
             mill.dispatches.append(decoded)
+        elif isinstance(decoded, Cancel):
+            mill.cancels.append(decoded)

@@ -161,7 +161,7 @@ async def test_who_is_attached_when_its_worker_dies_gets_one_whole_answer(
         assert len({mill.of(origin).text for origin in origins}) == 1
         assert [len(mill.of(origin).token_ids) for origin in origins] == [80] * 3
         assert len(mill.generated) == 1
-        assert [record.mode for record in mill.started(origins[1])][-1] == "restart"
+        assert [[record.mode for record in mill.started(origin)][-1] for origin in origins] == ["resume"] * 3
 
 
 async def test_a_worker_that_is_drained_hands_back_who_is_attached(kafka: KafkaBroker, unique_name: Name) -> None:

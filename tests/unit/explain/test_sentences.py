@@ -254,6 +254,7 @@ def test_a_take_over_tells_of_the_attempt_that_fell_silent() -> None:
         ("returned", "was stopped and handed back, to go on elsewhere"),
         ("engine_dead", "ended with its engine, which died"),
         ("lost", "because its slot belonged to another worker by then"),
+        ("superseded", "had nothing to do"),
     ],
 )
 def test_an_attempt_without_an_end_of_the_request_says_what_became_of_it(outcome: str, words: str) -> None:
