@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Final
 
 from pipeline.worker.attempts import Attempt
 from pipeline.worker.cancels import Place
@@ -14,10 +13,6 @@ from pipeline.worker.weight import UNKNOWN
 from topics import names
 from topics.dispatches import Cancel, Dispatch, Primary
 from topics.headers import trace_context, trace_id
-
-CLOCKS_MS: Final = 10_000
-"""Brokers' clocks may differ by so much: records of a request are read from this long before its first dispatch on. Who
-waits for a take-over waits for that: 2 us a record on a free core."""
 
 
 class Phase(StrEnum):
@@ -130,8 +125,7 @@ class Job:
     def records(self) -> Primary:
         """Where the records of its request lie, as of a primary that it follows."""
         dispatch = self.dispatch
-        since_ms = max(self.first_ms - CLOCKS_MS, 0)
-        return Primary(id=dispatch.id, origin=dispatch.origin, reply=dispatch.reply, since_ms=since_ms)
+        return Primary(id=dispatch.id, origin=dispatch.origin, reply=dispatch.reply, since_ms=self.first_ms)
 
     @property
     def address(self) -> str:

@@ -24,6 +24,11 @@ POLL_MS: Final = 50
 POLL_RECORDS: Final = 2000
 """Records taken in one go, about 2 us each: bounds how long they hold up engine outputs."""
 RETRY_S: Final = 0.5
+CLOCKS_MS: Final = 60_000
+"""Brokers' clocks may differ by so much: a request's records are read from this long before its first dispatch on. Who
+waits for a take-over waits for that: 2 us a record on a free core."""
+ONE_CLOCK_MS: Final = 5_000
+"""The same where one broker has all the logs: its clock may be set back a little."""
 
 Found = list[tuple[int, Response | Gap]]
 
@@ -100,6 +105,7 @@ class Tail:
         fresh = self._watch.fresh()
         if not fresh:
             return
+        clocks_ms = CLOCKS_MS if len(consumer._client.cluster.brokers()) > 1 else ONE_CLOCK_MS
         by_place: dict[Place, list[Follower]] = {}
         for follower in fresh:
             by_place.setdefault(follower.place, []).append(follower)
@@ -107,12 +113,13 @@ class Tail:
         found: Found = []
         for place, followers in by_place.items():
             # The same position for all: those who need less are fed less, and one look-up is enough.
-            start = await _start_of(consumer, TopicPartition(*place), min(f.request.since_ms for f in followers))
+            since_ms = {f.serial: max(f.request.since_ms - clocks_ms, 0) for f in followers}
+            start = await _start_of(consumer, TopicPartition(*place), min(since_ms.values()))
             located |= {follower.serial: start.offset for follower in followers}
             found += [
                 (f.serial, Gap.CUT)
                 for f in followers
-                if start.cut_ms is not None and f.request.since_ms <= start.cut_ms
+                if start.cut_ms is not None and since_ms[f.serial] <= start.cut_ms
             ]
         self._watch.locate(located)
         if found:

@@ -15,6 +15,7 @@ from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, F
 from pipeline.worker.outbox import Outbox, last_refs
 from pipeline.worker.rows import Identity
 from pipeline.worker.slot import SlotOwner, SlotState
+from pipeline.worker.tail import ONE_CLOCK_MS
 from pipeline.worker.watching import Gap
 from tests.properties.log_model import Broker, Choices, Commit, Entry, Group, Place
 from tests.properties.log_model_core import BoundedCore, Membership, Trace, finish
@@ -302,7 +303,7 @@ class Worker:
     def _follow(self, serial: int, request: Primary) -> None:
         place = (request.reply.topic, request.reply.partition)
         log = self._world.broker.log(place)
-        offset = log.since(request.since_ms)
+        offset = log.since(max(request.since_ms - ONE_CLOCK_MS, 0))
         self._followed[serial] = _Following(request.origin, place, offset, 0 < log.first == offset)
 
     def _perform(self, effects: list[Effect]) -> None:

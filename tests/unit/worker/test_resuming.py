@@ -141,19 +141,19 @@ class TakeOver:
         return [decode_response(send.value) for send in of(self.bench.effects, Send) if send.topic == names.RESPONSES]
 
 
-def test_a_hop_waits_for_its_own_record_in_the_log_from_before_the_first_dispatch_on() -> None:
+def test_a_hop_waits_for_its_own_record_in_the_log_from_the_first_dispatch_on() -> None:
     take_over = TakeOver()
     (follow,) = take_over.follows
     (begun,) = take_over.sent
     assert isinstance(begun, Started)
-    assert (begun.mode, begun.hop, follow.request.origin, follow.request.since_ms) == ("resume", 1, ORIGIN, 60_000)
+    assert (begun.mode, begun.hop, follow.request.origin, follow.request.since_ms) == ("resume", 1, ORIGIN, 70_000)
 
 
-def test_a_dispatch_older_than_the_own_marker_is_read_from_before_itself_on() -> None:
+def test_a_dispatch_older_than_the_own_marker_is_read_from_itself_on() -> None:
     bench = Bench()
     bench.slot.term = 5
     (follow,) = of(bench.take(a_dispatch(), now_us=90 * SECOND_US), Follow)
-    assert follow.request.since_ms == 80_000
+    assert follow.request.since_ms == 90_000
 
 
 def test_the_stream_goes_on_after_the_accepted_tokens() -> None:
