@@ -1,0 +1,158 @@
+"""A million requests through the cores in virtual time: what is remembered after them, and how much memory that takes.
+
+Scheduler, worker cores and simulated engines are the product's (`tests.virtual_mill`); time is not real, so a million
+requests take minutes. Among them are cancelled ones (before they come, while they wait and run), some that expire, that
+are sent twice or ask for the same, that are parked, of thousands of tenants, streaming and not.
+
+    python -m tests.bench.soak [--requests 1000000] [--mark 100000]
+"""
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.settings import SimulatedDeployment
+from processors.policy import ClassPolicy, Policy, TenantPolicy
+from tests.bookkeeping import sizes
+from tests.virtual_mill import Arriving, VirtualMill
+from topics.requests import Request
+
+RESULTS: Final = Path("bench-results/soak.json")
+RATE_PER_S: Final = 3000.0
+"""With it every window (ids, deadlines, held cancellations) is full before the first mark."""
+TENANTS: Final = 1000
+ENGINE: Final = SimulatedDeployment(
+    fixed_us=10_000, per_prefill_token_us=1, per_sequence_us=10, per_kv_token_us=0, max_sequences=64
+)
+WINDOW_S: Final = 10.0
+
+
+def policy(window_s: float = WINDOW_S) -> Policy:
+    """Deadlines of up to one and a half windows; ids are known for one."""
+    window_ms = int(window_s * 1000)
+    return Policy(
+        model="m",
+        classes={
+            "realtime": _a_class(0, window_ms // 2, ttft_ms=2000, tpot_ms=200),
+            "interactive": _a_class(1, window_ms, ttft_ms=4000, tpot_ms=200),
+            "bulk": _a_class(3, window_ms * 3 // 2, e2e_ms=window_ms, yields=True),
+        },
+        stable="m@v1",
+        longest_deadline_ms=window_ms * 3 // 2,
+        tenants={"t1": TenantPolicy(requests_per_s=1.0, tokens_per_min=1000, concurrent=2)},
+        dedupe_window_s=window_s,
+        cache_bytes=1 << 20,
+    )
+
+
+def _a_class(priority: int, deadline_ms: int, **fields: Any) -> ClassPolicy:
+    return ClassPolicy(priority=priority, deadline_ms=deadline_ms, queue_limit=2000, **fields)
+
+
+def a_request(number: int) -> tuple[str, Request]:
+    """Class and request of a number."""
+    latency_class = "bulk" if number % 5 == 0 else "realtime" if number % 3 == 0 else "interactive"
+    twice = number - 700 if number % 100 == 1 else number
+    same = number % 50 == 2
+    text = "the same question" if same else f"question {twice}"
+    tokens = 8 if latency_class == "bulk" else 1 + twice % 2
+    fields: dict[str, Any] = {"max_tokens": tokens, "ignore_eos": True, "stream": twice % 2 == 0}
+    body = {"messages": [{"role": "user", "content": text}], "temperature": 0 if same else 1, **fields}
+    return latency_class, Request(
+        id=None if number % 7 == 0 else f"r{twice}",
+        tenant=f"t{twice % TENANTS}",
+        body=msgspec.Raw(msgspec.json.encode(body)),
+        deadline_ms=5 if number % 200 == 3 else None,
+    )
+
+
+def arrivals(mill: VirtualMill, first: int, count: int, *, rate_per_s: float = RATE_PER_S) -> Iterator[Arriving]:
+    """The requests from a number on; cancels some of them on the way."""
+    begin_s = mill.now_s
+    for number in range(first, first + count):
+        latency_class, request = a_request(number)
+        at_s = begin_s + (number - first) / rate_per_s
+        if number % 90 == 4 and request.id is not None:
+            for late_s in ((-0.5, 0.004, 0.02)[number // 90 % 3],):
+                mill.at(max(at_s + late_s, mill.now_s), _cancelling(mill, request.id, request.tenant))
+        yield Arriving(at_s, latency_class, request)
+
+
+def _cancelling(mill: VirtualMill, request_id: str, tenant: str) -> Any:
+    return lambda: mill.cancel(request_id, tenant=tenant)
+
+
+def remembered(mill: VirtualMill) -> dict[str, int]:
+    """What the scheduler and all workers hold."""
+    found = sizes(mill.scheduler, "scheduler")
+    for worker in mill.workers:
+        for path, count in (sizes(worker.core, "worker") | sizes(worker.slot, "slot")).items():
+            found[path] = found.get(path, 0) + count
+    return found
+
+
+def a_mill(rules: Policy) -> VirtualMill:
+    """Four workers, and nothing kept of what has ended."""
+    return VirtualMill(rules, ENGINE, workers=4, keeps=False)
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def soak(requests: int, mark: int) -> dict[str, Any]:
+    """Let the requests through; what is there after `mark` and after all."""
+    mill, done, began_s = a_mill(policy()), 0, time.monotonic()
+    seen: dict[int, dict[str, Any]] = {}
+    while done < requests:
+        count = min(mark, requests - done)
+        mill.run(arrivals(mill, done, count))
+        mill.settle()
+        done += count
+        if done in (mark, requests):
+            gc.collect()
+            seen[done] = {"rss_bytes": rss_bytes(), "objects": len(gc.get_objects()), "held": remembered(mill)}
+        sys.stderr.write(f"{done} requests, {time.monotonic() - began_s:.0f} s, {rss_bytes() >> 20} MiB\n")
+    first, last = seen[mark], seen[requests]
+    grown = {
+        path: [first["held"].get(path, 0), count]
+        for path, count in last["held"].items()
+        if count > 1.2 * first["held"].get(path, 0) + 64
+    }
+    return {
+        "requests": requests,
+        "outcomes": dict(mill.outcomes),
+        "handed_back": dict(mill.returned),
+        "virtual_s": round(mill.now_s, 1),
+        "wall_s": round(time.monotonic() - began_s, 1),
+        "rss_bytes": {str(at): one["rss_bytes"] for at, one in seen.items()},
+        "objects": {str(at): one["objects"] for at, one in seen.items()},
+        "held": {str(at): sum(one["held"].values()) for at, one in seen.items()},
+        "grown": grown,
+        "largest": dict(sorted(last["held"].items(), key=lambda item: -item[1])[:12]),
+    }
+
+
+def main() -> None:
+    """Write `bench-results/soak.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=1_000_000, help="default: %(default)s")
+    parser.add_argument("--mark", type=int, default=100_000, help="when to look for the first time; %(default)s")
+    args = parser.parse_args()
+    result = soak(args.requests, args.mark)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
