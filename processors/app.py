@@ -80,7 +80,6 @@ def build_app(policy: Policy, shards: Shards, flow: FaustFlow, *, make_consumer:
         broker="kafka://unused",  # make_consumer knows the broker
         autodiscover=False,
         broker_commit_interval=COMMIT_INTERVAL_S,
-        cython_optimizations=True,  # takes what is queued without a wait
         key_serializer="raw",
         stream_buffer_maxsize=STREAM_BUFFER,
         stream_wait_empty=False,

@@ -84,7 +84,8 @@ class LaneConsumerThread(driver.AIOKafkaConsumerThread):
                 break
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), give_up_at_s - self.thread_loop.time())
+                async with asyncio.timeout(give_up_at_s - self.thread_loop.time()):
+                    await self._news.wait()
             except TimeoutError:
                 break
         self._served_at_s = self.thread_loop.time()

@@ -5,6 +5,7 @@ does: who cancels means the requests that were sent before. So one that is older
 early for certain, that is if no request of its id had been sent before it, as far as the lanes were read.
 """
 
+import heapq
 from collections.abc import Callable
 from typing import Final
 
@@ -42,9 +43,9 @@ class Past:
     def on_record(self, key: Key, at_ms: int) -> None:
         """A cancellation, written at `at_ms` in broker time."""
         known_ms = self._at_ms.get(key)
-        if known_ms is None and len(self._at_ms) >= self._limit:
-            return
         self._at_ms[key] = at_ms if known_ms is None else max(at_ms, known_ms)
+        if len(self._at_ms) > self._limit:
+            self._at_ms = dict(heapq.nlargest(self._limit // 2, self._at_ms.items(), key=lambda item: item[1]))
 
     def means(self, key: Key, produced_ms: int) -> bool:
         """Whether a request of that identity that was produced then is cancelled."""

@@ -10,6 +10,7 @@ from processors.effects import Answer, Forward
 from processors.effects import Dispatch as DispatchEffect
 from processors.events import Address
 from processors.recovery.answers import AnswerScan, Fate, Question
+from processors.recovery.cancelled import Past
 from processors.recovery.identities import IdentityScan
 from processors.recovery.legacy import Legacy
 from processors.recovery.rows import row_of_request, row_of_return
@@ -395,3 +396,12 @@ def _started(offset: int, *, dispatch: str) -> Started:
         term=0,
         deployment=DEPLOYMENT,
     )
+
+
+def test_of_more_cancellations_than_are_remembered_the_newest_are_kept() -> None:
+    past = Past(limit=4)
+    for at_ms in (50, 40, 30, 20, 10, 60):
+        past.on_record(("acme", f"r{at_ms}"), at_ms)
+    assert len(past) <= 4
+    assert past.means(("acme", "r60"), 0) and past.means(("acme", "r50"), 0)
+    assert not past.means(("acme", "r10"), 0)
