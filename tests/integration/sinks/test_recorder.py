@@ -259,7 +259,7 @@ async def test_recorders_of_one_remote_clickhouse_share_the_partitions(
     async with Sender(topics) as sender, recording(topics, tmp_path, url=server.url, name="first") as first:
         await first.recorded(await send_everything(sender))
         async with recording(topics, tmp_path, url=server.url, name="second") as second:
-            await eventually(lambda: "recording partition" in second.child.log_text(), within_s=30)
+            await eventually(lambda: f"recording {topics.trace}/" in second.child.log_text(), within_s=30)
             await first.recorded(await send_everything(sender))
         await first.recorded(await send_everything(sender))
         found = await audit(server.url)
