@@ -27,7 +27,7 @@ def test_continued_greedy_answer_is_the_undisturbed_one(engine: RemoteEngine, cu
 
 
 def test_cuts_inside_a_character_lose_and_repeat_nothing(engine: RemoteEngine) -> None:
-    body = completion(EMOJI, max_tokens=12, ignore_eos=True, logprobs=1)
+    body = completion(EMOJI, max_tokens=12, ignore_eos=True, logprobs=1, stream=True)
     whole = engine.ask(body)
     inside = [cut for cut in range(1, 12) if whole.outputs[cut - 1]["text"] == ""]
     assert inside, "the model wrote no character of several tokens"
