@@ -59,7 +59,7 @@ async def test_streams_of_a_drained_worker_go_on_at_the_next_token(start_cluster
     assert await asyncio.to_thread(cluster.children[leaver].wait, within_s=20) == 0
     assert set(read.values()) == {TOKENS}
     modes = await _modes(cluster)
-    assert sorted(modes.values()) == [["fresh"]] * (STREAMS - drained.handed_back) + (
-        [["fresh", "resume"]] * drained.handed_back
-    )
+    moved = sum(mode == ["fresh", "resume"] for mode in modes.values())
+    assert 0 < moved <= drained.handed_back  # what ended at that moment has nothing to go on with
+    assert list(modes.values()).count(["fresh"]) == STREAMS - moved
     assert cluster.revive() == []

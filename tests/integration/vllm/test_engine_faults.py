@@ -78,4 +78,4 @@ async def test_requests_outlive_an_engine_that_is_killed_and_one_that_hangs(
             assert all(answers.of(i, Started)[-1].mode == "resume" for i in ids)
     said = log.read_text()
     assert f"no step for {STEP_LIMIT_S:g} s while it has" in said
-    assert said.count("engine died") == 2
+    assert said.count("engine died") >= 2
