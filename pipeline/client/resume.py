@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -21,7 +21,7 @@ from pipeline.client.request_log import Traces, request_at
 from pipeline.client.search import Found, Search, Wanted
 from pipeline.client.stream import Reading
 from pipeline.client.timeouts import Limits
-from pipeline.runtime.reading import Record, begin, existing_partitions, is_read, reader
+from pipeline.runtime.reading import CLOCKS_MS, Record, begin, existing_partitions, is_read, reader
 from pipeline.settings import KafkaSettings
 from topics.codec import decode_response
 from topics.errors import CodecError, PipelineError, TransportError
@@ -31,8 +31,6 @@ from topics.requests import ReplyTo
 logger = logging.getLogger(__name__)
 
 Batches = Mapping[TopicPartition, Sequence[Record]]
-CLOCKS_MS: Final = 60_000
-"""Brokers' clocks may differ by so much: an answer is looked for from this long before its request on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from pipeline.settings import KafkaSettings
 
 Record: TypeAlias = ConsumerRecord[Any, Any]
 RECORD_S: Final = 10.0
+CLOCKS_MS: Final = 60_000
+"""Brokers' clocks may differ by so much: what followed on a record is looked for from this long before its time on."""
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from pipeline.runtime.reading import CLOCKS_MS
 from pipeline.worker.watching import Follower, Gap, Place, Watch
 from topics.codec import decode_response
 from topics.dispatches import Primary
@@ -24,11 +25,9 @@ POLL_MS: Final = 50
 POLL_RECORDS: Final = 2000
 """Records taken in one go, about 2 us each: bounds how long they hold up engine outputs."""
 RETRY_S: Final = 0.5
-CLOCKS_MS: Final = 60_000
-"""Brokers' clocks may differ by so much: a request's records are read from this long before its first dispatch on. Who
-waits for a take-over waits for that: 2 us a record on a free core."""
 ONE_CLOCK_MS: Final = 5_000
-"""The same where one broker has all the logs: its clock may be set back a little."""
+"""Instead of `CLOCKS_MS` where one broker has all the logs: its clock may be set back a little. Who waits for a
+take-over waits for what is read of that time: 2 us a record on a free core."""
 
 Found = list[tuple[int, Response | Gap]]
 

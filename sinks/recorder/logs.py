@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+import pyarrow as pa
 from aiokafka import TopicPartition
 
 from sinks.recorder.blocks import Message
 from sinks.recorder.columns import message_of
 from topics import names
 from topics.codec import decode_feedback
-from topics.trace import FeedbackRow, decode_rows, encode_rows
+from topics.trace import SCHEMAS, FeedbackRow
 
 FEEDBACK_KP: Final = 1 << 15
 """Where the numbers of the feedback topic's partitions begin; `kp` has 16 bits."""
@@ -76,5 +78,5 @@ def _feedback(record: Any, kp: int) -> Message | None:
         label=said.label,
         source=said.source,
     )
-    rows = decode_rows(encode_rows("feedback", [row]))
+    rows = pa.Table.from_pylist([msgspec.structs.asdict(row)], schema=SCHEMAS["feedback"])
     return Message(table="feedback", kp=kp, ko=record.offset, log_ts_ms=max(record.timestamp, 0), rows=rows)

@@ -23,11 +23,10 @@ from typing import Final
 
 import msgspec
 
-from infra.devstack.kafka import KafkaBroker
-from pipeline.settings import KafkaSettings
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.queries import Query, load_queries
 from tests.bench.report import RESULTS, Gate, Report
+from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.recording import RecorderProcess, Sender, TraceTopics, an_event
 from topics.trace import MAX_ROWS, encode_rows
 
@@ -142,21 +141,9 @@ def ask_dashboard(url: str, report: Report) -> None:
 
 async def ingest(folder: Path, report: Report) -> None:
     """Record a backlog with one core."""
-    broker = KafkaBroker(folder=folder / "kafka", log=folder / "kafka.log")
-    await asyncio.to_thread(broker.start)
-    try:
-        topics = TraceTopics(
-            settings=KafkaSettings(brokers=broker.bootstrap),
-            trace="trace",
-            dead_letters="dlq",
-            feedback="feedback",
-            partitions=1,
-        )
-        await topics.create()
+    async with trace_topics(folder, partitions=1) as topics:
         await fill(topics)
         await record(topics, folder, report)
-    finally:
-        await asyncio.to_thread(broker.close)
 
 
 async def fill(topics: TraceTopics) -> None:

@@ -9,11 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from infra.devstack.kafka import KafkaBroker
-from pipeline.settings import KafkaSettings
 from tests.bench.report import Report
+from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.killing import kill_again_and_again
-from tests.integration.sinks.recording import TraceTopics
 
 
 def _tell(number: int, rows: int) -> None:
@@ -22,20 +20,8 @@ def _tell(number: int, rows: int) -> None:
 
 async def bench(kills: int, seed: int, folder: Path) -> int:
     """The whole benchmark; the exit code."""
-    broker = KafkaBroker(folder=folder / "kafka", log=folder / "kafka.log")
-    await asyncio.to_thread(broker.start)
-    try:
-        topics = TraceTopics(
-            settings=KafkaSettings(brokers=broker.bootstrap),
-            trace="trace",
-            dead_letters="dlq",
-            feedback="feedback",
-            partitions=2,
-        )
-        await topics.create()
+    async with trace_topics(folder, partitions=2) as topics:
         sent, found = await kill_again_and_again(topics, folder, kills=kills, seed=seed, on_kill=_tell)
-    finally:
-        await asyncio.to_thread(broker.close)
     report = Report("recorder-kill")
     report.figure("kills", kills)
     report.figure("rows_sent", sum(sent.values()))

@@ -3,17 +3,16 @@
 Both judge every record of every response partition; they must agree, and what they accept is judged token by token.
 """
 
-import asyncio
-import contextlib
 import json
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
+from tests.bench.chaos.following import following
 from tests.bench.chaos.judge import AnswerJudge
 from tests.bench.chaos.ledger import Ledger
 from tests.integration.client.documented import block
@@ -87,21 +86,11 @@ class PlainReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        log = AIOKafkaConsumer(bootstrap_servers=self._brokers, enable_auto_commit=False)
-        await log.start()
-        try:
-            log.assign(self._partitions)
-            await log.seek_to_beginning(*self._partitions)
-            while True:
-                with contextlib.suppress(KafkaError):  # the broker restarts; the consumer goes on by itself
-                    batches = await log.getmany(timeout_ms=200, max_records=MAX_RECORDS)
-                    for records in batches.values():
-                        for record in records:
-                            self.feed(record.value, record.timestamp / 1000)
-                    if not batches:
-                        await asyncio.sleep(0.01)
-        finally:
-            await log.stop()
+        async with aclosing(following(self._brokers, self._partitions, max_records=MAX_RECORDS)) as log:
+            async for batches in log:
+                for records in batches.values():
+                    for record in records:
+                        self.feed(record.value, record.timestamp / 1000)
 
     def feed(self, value: bytes, at_s: float) -> None:
         """The next record of the log."""

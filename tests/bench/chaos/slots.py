@@ -1,12 +1,11 @@
 """Follows the worker slots: who marks itself their owner, and how often requests are dispatched."""
 
-import asyncio
-import contextlib
 from collections import Counter
+from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
+from tests.bench.chaos.following import following
 from tests.bench.chaos.ledger import Ledger
 from topics.codec import decode_slot_record
 from topics.dispatches import Dispatch, Owner
@@ -34,21 +33,11 @@ class SlotReader:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        log = AIOKafkaConsumer(bootstrap_servers=self._brokers, enable_auto_commit=False)
-        await log.start()
-        try:
-            log.assign(self._partitions)
-            await log.seek_to_beginning(*self._partitions)
-            while True:
-                with contextlib.suppress(KafkaError):  # the broker restarts; the consumer goes on by itself
-                    batches = await log.getmany(timeout_ms=200)
-                    for place, records in batches.items():
-                        for record in records:
-                            self.feed(place.partition, record.offset, record.value)
-                    if not batches:
-                        await asyncio.sleep(0.01)
-        finally:
-            await log.stop()
+        async with aclosing(following(self._brokers, self._partitions)) as log:
+            async for batches in log:
+                for place, records in batches.items():
+                    for record in records:
+                        self.feed(place.partition, record.offset, record.value)
 
     def feed(self, slot: int, offset: int, value: bytes) -> None:
         """The next record of a slot."""
