@@ -36,7 +36,7 @@ GROUP: Final = "millrace.recorder"
 CLIENT_ID: Final = "millrace-recorder"
 URL_FILE: Final = "clickhouse.url"
 """In the folder of the embedded engine: where its HTTP interface listens, for those who find it by the folder."""
-GIVES_WAY: Final = 10
+GIVES_WAY: Final = 19
 """Niceness: inserts and merges use all cores in bursts, and nobody waits for them; tokens share the machine."""
 FETCH_BYTES: Final = 16 << 20
 LAG_EVERY_S: Final = 5.0

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 SHORTEST_S: Final = 0.002
 """A third of the way from one station to the next on a quiet machine: costs little latency, halves the requests."""
-LONGEST_S: Final = 0.007
+LONGEST_S: Final = 0.006
 """Where a core is scarce this saves a third of all CPU, and with it the queueing that makes the tail."""
-IDLE_CORES: Final = 0.2
-BUSY_CORES: Final = 0.3
+IDLE_CORES: Final = 0.3
+BUSY_CORES: Final = 0.4
 _SAMPLE_S: Final = 0.25
 
 

@@ -26,7 +26,7 @@ from topics.trace import BatchRow, Row, TraceMessage
 
 logger = logging.getLogger(__name__)
 
-INTERVAL_S: Final = 0.1
+INTERVAL_S: Final = 0.25
 """How long a row waits for company. One message of 500 rows costs the recorder an eighth of 500 messages."""
 MAX_PENDING: Final = 50_000
 CHUNK_ROWS: Final = 2000

@@ -1,5 +1,6 @@
 """The whole OpenAI response body of a request that did not stream: its pieces, collected. Nothing is published here."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ class Collected:
         if text:
             self._texts.append(text)
         if logprobs:
-            self._logprobs = _joined(self._logprobs or {}, logprobs)
+            self._logprobs = _extended(self._logprobs or {}, logprobs)
 
     def body(
         self,
@@ -48,7 +49,16 @@ class Collected:
         )
 
 
-def _joined(so_far: dict[str, list[Any]], piece: dict[str, Any]) -> dict[str, list[Any]]:
+def joined_logprobs(pieces: Iterable[Any]) -> dict[str, list[Any]] | None:
+    """Log probabilities of pieces that follow on each other, each in OpenAI's shape or None; None if all are."""
+    so_far: dict[str, list[Any]] = {}
+    for piece in pieces:
+        if piece:
+            _extended(so_far, piece)
+    return so_far or None
+
+
+def _extended(so_far: dict[str, list[Any]], piece: dict[str, Any]) -> dict[str, list[Any]]:
     for name, values in piece.items():
         so_far.setdefault(name, []).extend(values or ())
     return so_far

@@ -7,6 +7,7 @@ from msgspec import Struct
 from pipeline.engines.protocol import EngineRequest
 from pipeline.worker.slot import SlotOwner
 from topics.dispatches import Primary
+from topics.responses import Delta
 from topics.trace import Row
 
 
@@ -14,7 +15,8 @@ class Send(Struct, frozen=True, gc=False):
     """Publish a record. Records of one partition go out in the order of their effects.
 
     `ref` names what the record belongs to: when the last one (`is_last`) is acknowledged the core is told, and when any
-    is refused it is told too, and what follows of the same `ref` is not sent.
+    is refused it is told too, and what follows of the same `ref` is not sent. `delta` is what `value` encodes, where it
+    may share a record with those that follow it.
     """
 
     topic: str
@@ -24,6 +26,7 @@ class Send(Struct, frozen=True, gc=False):
     ref: str
     is_last: bool = False
     headers: tuple[tuple[str, bytes], ...] = ()
+    delta: Delta | None = None
 
 
 class Submit(Struct, frozen=True):

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.runtime.producers import renew_identity
 from pipeline.worker.effects import Send
-from pipeline.worker.outbox import Outbox, Partition, last_refs
+from pipeline.worker.outbox import Outbox, Parcel, Partition, last_refs
 
 logger = logging.getLogger(__name__)
 
@@ -58,16 +58,18 @@ class Publisher:
             for destination, queue in self._outbox.ready():
                 await self._send(destination, queue)
 
-    async def _send(self, destination: Partition, queue: deque[Send]) -> None:
+    async def _send(self, destination: Partition, queue: deque[Parcel]) -> None:
         batch = self._producer.create_batch()
         now_ms = time.time_ns() // 1_000_000
         sent: list[Send] = []
         while queue:
-            send = queue[0]
+            parcel = queue[0]
+            send = parcel.send
             headers = list(send.headers) if send.headers else _NO_HEADERS
-            if batch.append(timestamp=now_ms, key=send.key, value=send.value, headers=headers) is None:
+            if batch.append(timestamp=now_ms, key=send.key, value=parcel.value, headers=headers) is None:
                 break
-            sent.append(queue.popleft())
+            sent.append(send)
+            queue.popleft()
         topic, partition = destination
         try:
             future = await self._producer.send_batch(batch, topic, partition=partition)

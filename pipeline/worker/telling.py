@@ -17,7 +17,7 @@ from topics.dispatches import Return
 from topics.errors import PipelineError
 from topics.fleet import Finished
 from topics.headers import dead_letter, parent_span
-from topics.responses import Response, TerminalRecord, outcome_of
+from topics.responses import Delta, Response, TerminalRecord, outcome_of
 
 Headers = tuple[tuple[str, bytes], ...]
 ReturnReason = Literal["drained", "parked", "detached"]
@@ -42,7 +42,9 @@ class Teller:
         """A record of the job's present attempt, to where its sender reads."""
         reply = job.dispatch.reply
         assert job.attempt is not None
-        return Send(reply.topic, reply.partition, job.reply_key, encode(record), job.attempt.name, is_last, headers)
+        delta = record if isinstance(record, Delta) else None
+        name = job.attempt.name
+        return Send(reply.topic, reply.partition, job.reply_key, encode(record), name, is_last, headers, delta)
 
     def returned(self, job: Job, ref: str, reason: ReturnReason) -> Send:
         """The dispatch, handed back to the processor of its lane."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
+from msgspec import structs
+
 from pipeline.worker.commits import Committer
 from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Fatal, Follow, Leave, Send, Submit, Unfollow
 from pipeline.worker.outbox import Outbox, last_refs
@@ -192,7 +194,8 @@ class Worker:
         """Hand what is ready to the broker's connection; what becomes of it is not known yet."""
         for place, queue in sorted(self._outbox.ready(), key=itemgetter(0)):
             count = 1 + self._world.choices.byte() % len(queue) if len(queue) > 1 else 1
-            self._in_flight[place] = [queue.popleft() for _ in range(count if count > 1 else len(queue))]
+            taken = [queue.popleft() for _ in range(count if count > 1 else len(queue))]
+            self._in_flight[place] = [structs.replace(parcel.send, value=parcel.value) for parcel in taken]
             if not self.awaits_broker:
                 self._perform(self.core.on_delivered(last_refs(self._in_flight[place]), self.now_us))
 

@@ -14,7 +14,7 @@ def paced(*, cores: float, seconds: float = 1.0) -> Pace:
 
 
 @pytest.mark.parametrize(
-    ("cores", "interval_s"), [(0.1, SHORTEST_S), (0.25, (SHORTEST_S + LONGEST_S) / 2), (0.9, LONGEST_S)]
+    ("cores", "interval_s"), [(0.1, SHORTEST_S), (0.35, (SHORTEST_S + LONGEST_S) / 2), (0.9, LONGEST_S)]
 )
 def test_requests_are_kept_further_apart_where_cpu_is_scarce(cores: float, interval_s: float) -> None:
     assert paced(cores=cores).rest_s(101.0) == pytest.approx(interval_s)

@@ -7,13 +7,15 @@ from pipeline.worker.clock import WINDOW_MS, BrokerClock
 from pipeline.worker.deadlines import Deadlines
 from pipeline.worker.effects import Send
 from pipeline.worker.heartbeats import Condition, Heart, StepSum
-from pipeline.worker.outbox import Outbox, last_refs
+from pipeline.worker.outbox import JOINED_TOKENS, Outbox, last_refs
 from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.slot import SlotOwner
 from tests.unit.worker.builders import a_dispatch
+from topics.codec import decode_response, encode
 from topics.dispatches import Cancel
 from topics.errors import Cancelled
-from topics.fleet import Credits
+from topics.fleet import Credits, Limits
+from topics.responses import Delta
 
 IDENTITY = Identity(worker="w", run="run", deployment="m@v1")
 
@@ -104,7 +106,7 @@ def test_a_partition_has_one_batch_in_flight() -> None:
     outbox.add(a_send("b"))
     assert list(outbox.ready()) == []
     assert outbox.settle(partition)
-    assert [queue[0].ref for _, queue in outbox.ready()] == ["b"]
+    assert [queue[0].send.ref for _, queue in outbox.ready()] == ["b"]
 
 
 def test_what_follows_a_refused_record_is_not_sent() -> None:
@@ -116,7 +118,61 @@ def test_what_follows_a_refused_record_is_not_sent() -> None:
         outbox.add(a_send(ref))
     outbox.drop(partition, {"a"})
     outbox.settle(partition)
-    assert [[send.ref for send in queue] for _, queue in outbox.ready()] == [["b"]]
+    assert [[parcel.send.ref for parcel in queue] for _, queue in outbox.ready()] == [["b"]]
+
+
+def a_delta(ref: str, seq: int, text: str, **logprobs: list[object]) -> Send:
+    delta = Delta(
+        id="id",
+        origin="l/0/1",
+        attempt=ref,
+        seq=seq,
+        text=text,
+        token_ids=[seq] if text else [],
+        logprobs=logprobs or None,
+    )
+    return Send("t", 0, b"k", encode(delta), ref, delta=delta)
+
+
+def told(outbox: Outbox) -> list[object]:
+    """What is ready: records, each told by its tokens or else by its ref."""
+    ((partition, queue),) = list(outbox.ready())
+    records = [decode_response(parcel.value) if parcel.send.delta else parcel.send.ref for parcel in queue]
+    queue.clear()
+    outbox.settle(partition)
+    return [(record.seq, record.token_ids, record.text) if isinstance(record, Delta) else record for record in records]
+
+
+def test_deltas_of_an_attempt_that_wait_together_become_one_record() -> None:
+    outbox = Outbox()
+    for send in (a_send("a"), a_delta("a", 0, "x"), a_delta("b", 5, "q"), a_delta("a", 1, "y"), a_send("a")):
+        outbox.add(send)
+    outbox.add(a_delta("a", 2, "z"))
+    assert told(outbox) == ["a", (0, [0, 1], "xy"), (5, [5], "q"), "a", (2, [2], "z")]
+
+
+def test_what_is_on_its_way_is_joined_by_nothing() -> None:
+    outbox = Outbox()
+    outbox.add(a_delta("a", 0, "x"))
+    ((partition, queue),) = list(outbox.ready())
+    outbox.add(a_delta("a", 1, "y"))
+    assert [parcel.value for parcel in queue] == [a_delta("a", 0, "x").value, a_delta("a", 1, "y").value]
+    queue.popleft()
+    outbox.add(a_delta("a", 2, "z"))
+    outbox.settle(partition)
+    assert told(outbox) == [(1, [1, 2], "yz")]
+
+
+def test_joined_deltas_have_a_limit_and_all_log_probabilities() -> None:
+    outbox = Outbox()
+    for seq in range(JOINED_TOKENS + 1):
+        outbox.add(a_delta("a", seq, "x", tokens=[f"t{seq}"], token_logprobs=[-1.0]))
+    ((_, queue),) = list(outbox.ready())
+    first, second = (decode_response(parcel.value) for parcel in queue)
+    assert isinstance(first, Delta) and isinstance(second, Delta)
+    assert (len(first.token_ids), second.seq) == (JOINED_TOKENS, JOINED_TOKENS)
+    assert first.logprobs["tokens"] == [f"t{seq}" for seq in range(JOINED_TOKENS)]
+    assert len(first.logprobs["token_logprobs"]) == JOINED_TOKENS
 
 
 def test_a_batch_completes_what_has_its_last_record_in_it() -> None:
@@ -128,6 +184,15 @@ def test_heartbeats_go_out_on_change_and_at_least_every_200_ms() -> None:
     heart.beat(Condition(state="ready"), now_s=50.0, at_ms=0)
     assert heart.due_at_s(has_changed=True) == 50.02
     assert heart.due_at_s(has_changed=False) == 50.2
+
+
+def test_heartbeats_of_a_worker_with_much_room_are_fewer() -> None:
+    heart = Heart(IDENTITY, engine="simulated")
+    limits = Limits(max_sequences=8, max_kv_tokens=800, max_batch_tokens=1, max_context_tokens=1)
+    for free, due_at_s in ((5, 50.04), (4, 50.02)):
+        load = Load(running=8 - free, waiting=0, credits=Credits(free_sequences=free, free_kv_tokens=100 * free))
+        heart.beat(Condition(state="ready", load=load, limits=limits), now_s=50.0, at_ms=0)
+        assert heart.due_at_s(has_changed=True) == due_at_s
 
 
 def test_credits_are_less_what_waits_before_the_engine() -> None:
