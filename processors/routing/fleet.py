@@ -7,6 +7,7 @@ twice. A worker without a fresh heartbeat gets nothing; what it has stays with i
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -22,9 +23,9 @@ __all__ = ["FORGET_AFTER_S", "UNSEEN_AFTER_S", "Fleet", "Placed", "Worker"]
 
 FORGET_AFTER_S: Final = 60.0
 """A worker that has been silent for so long is forgotten."""
-REST_S: Final = 2.0
-"""So long after it had to park work a worker gets none that yields: or the same work would go back and forth, its
-context computed each time."""
+PARKED_S: Final = 2.0
+"""For so long a sequence that had to be parked adds to what its worker leaves free: or the same work would go back and
+forth, its context computed each time."""
 
 _Entry = tuple[Rank, int, Worker]
 """A worker in the order of ranks. It holds as long as the worker has that very rank; others are dropped on sight."""
@@ -57,7 +58,7 @@ class Fleet:
         self._logs: dict[tuple[str, int], SlotLog] = {}
         self._order: list[_Entry] = []
         self._pushed = 0
-        self._rests_until_s: dict[str, float] = {}
+        self._parked: dict[str, deque[float]] = {}
         self._eligible: list[Worker] = []
         self._eligible_for = ""
         self._eligible_until_s = -math.inf
@@ -85,13 +86,13 @@ class Fleet:
         self._eligible_until_s = -math.inf
         if heartbeat.state == "stopped":
             self._workers.pop(heartbeat.worker, None)
-            self._rests_until_s.pop(heartbeat.worker, None)
+            self._parked.pop(heartbeat.worker, None)
         else:
             worker = self._workers[heartbeat.worker] = self._counted(heartbeat, at_s, now_s)
             self._push(worker)
         for name in [w.name for w in self._workers.values() if w.at_s < now_s - FORGET_AFTER_S]:
             del self._workers[name]
-            self._rests_until_s.pop(name, None)
+            self._parked.pop(name, None)
         if len(self._order) > 4 * len(self._workers) + 64:
             self._order.clear()
             for worker in self._workers.values():
@@ -139,8 +140,15 @@ class Fleet:
         return min(able, key=lambda worker: (-worker.free_for(demand), worker.name), default=None)
 
     def _park_at(self, worker: Worker, now_s: float) -> None:
-        self._rests_until_s[worker.name] = now_s + REST_S
-        worker.is_resting = True
+        self._parked.setdefault(worker.name, deque()).append(now_s + PARKED_S)
+        worker.reserve += 1
+
+    def _parked_at(self, worker: str, now_s: float) -> int:
+        """Sequences that a worker had to park lately."""
+        parked = self._parked.get(worker, deque())
+        while parked and parked[0] <= now_s:
+            parked.popleft()
+        return len(parked)
 
     def place(
         self, worker: Worker, demand: Demand, *, now_s: float, cached_tokens: int = 0, parks: bool = False
@@ -189,7 +197,7 @@ class Fleet:
 
     def _counted(self, heartbeat: Heartbeat, at_s: float, now_s: float) -> Worker:
         worker = Worker(heartbeat, at_s, portion=self.portion, before=self._workers.get(heartbeat.worker))
-        worker.is_resting = now_s < self._rests_until_s.get(heartbeat.worker, 0.0)
+        worker.reserve += self._parked_at(heartbeat.worker, now_s)
         for slot in heartbeat.slots:
             log = self._log(heartbeat.deployment, slot.partition)
             if slot.term < log.term:

@@ -25,8 +25,7 @@ class Worker:
         kv_tokens: held by the engine at its last step, with the prompts on their way from here.
         backlog_tokens: prompt tokens that wait for the engine, with those on their way from here.
         is_empty: nothing is in it or on its way from here.
-        is_resting: it has parked work a moment ago, and gets none that yields.
-        reserve: sequences that work which yields leaves free.
+        reserve: sequences that work which yields leaves free; what was parked a moment ago adds to it.
         rank: orders workers by occupation.
     """
 
@@ -43,7 +42,6 @@ class Worker:
         "free_sequences",
         "heartbeat",
         "is_empty",
-        "is_resting",
         "kv_tokens",
         "name",
         "parkable_kv_tokens",
@@ -72,7 +70,6 @@ class Worker:
         self.free_kv_tokens = self._share(credits.free_kv_tokens)
         self.parkable_sequences = self._share(credits.parkable_sequences) if credits.parkable_sequences else 0
         self.parkable_kv_tokens = self._share(credits.parkable_kv_tokens) if credits.parkable_sequences else 0
-        self.is_resting = False
         self.sequences = heartbeat.running + heartbeat.waiting
         self.kv_tokens = _held_kv_tokens(heartbeat)
         self.backlog_tokens = credits.prefill_backlog_tokens
@@ -90,7 +87,7 @@ class Worker:
     def free_for(self, demand: Demand) -> int:
         """Sequences that it has room for: less the reserve for work that yields, with what can be parked for others."""
         if demand.yields:
-            return 0 if self.is_resting else self.free_sequences - self.reserve
+            return self.free_sequences - self.reserve
         return self.free_sequences + self.parkable_sequences
 
     def free_kv_for(self, demand: Demand) -> int:

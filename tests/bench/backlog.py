@@ -31,10 +31,10 @@ SETTLING_RPS: Final = 200.0
 """Half of what the engine can do."""
 RUNS: Final = 3
 RISE_LIMIT_MS: Final = 20.0
-# 28 bulk sequences of 16 steps at a time (an eighth of 32 is the reserve): about 300 requests/s.
+# Bulk leaves room for what interactive requests come meanwhile: about 25 sequences of 16 steps, 300 requests/s.
 FLAGS: Final = (
     'deployments."bench@v1".fixed_us=4500',
-    'deployments."bench@v1".max_sequences=32',
+    'deployments."bench@v1".max_sequences=48',
 )
 
 
@@ -91,7 +91,7 @@ async def bench(seconds: float) -> int:
     report.at_most(
         "rise of the interactive TTFT p99 beside 100,000 waiting bulk requests, ms", beside - alone, RISE_LIMIT_MS
     )
-    report.at_least("bulk requests drained per second meanwhile", rate, 200.0)
+    report.at_least("bulk requests drained per second meanwhile", rate, 250.0)
     return report.finish()
 
 

@@ -1,6 +1,7 @@
 """The broker dies, its disk fills up, its retention is too short, ClickHouse is away: nothing that can be kept is lost.
 
-Streams are under way whenever something breaks. One cluster serves all tests; each leaves it whole.
+Streams are under way whenever something breaks. One cluster serves all tests; each leaves it whole, but for a worker
+that has been put out twice and begins again: requests name a deadline, so that they wait for it.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.scenario, pytest.mark.timeout(240)]
 LANE = Lane("tiny", "interactive")
 STREAMS = 12
 TOKENS = 240
+DEADLINE_MS = 90_000
 SMALL_DISK_BYTES = 96 * 1024
 """No file of the broker may grow beyond it: enough for its start, not for the answers."""
 
@@ -44,7 +46,7 @@ class Site:
     clickhouse: Child
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Everything started, with steps of 10 ms."""
     folder, ports = tmp_path_factory.mktemp("storage"), Ports()
@@ -76,7 +78,9 @@ class Streams:
 
     async def read(self, client: Client, name: str) -> None:
         """Read one answer, and note what does not follow on what came before."""
-        stream = client.stream(model="tiny", prompt=name, id=name, max_tokens=TOKENS, ignore_eos=True)
+        stream = client.stream(
+            model="tiny", prompt=name, id=name, max_tokens=TOKENS, ignore_eos=True, deadline_ms=DEADLINE_MS
+        )
         async for delta in stream:
             if delta.restarted or delta.seq != self.tokens.get(name, 0):
                 self.gaps.append(f"{name}: {delta.seq} after {self.tokens.get(name, 0)} tokens")
@@ -91,7 +95,7 @@ async def _streaming(cluster: LocalCluster, stem: str) -> AsyncIterator[Streams]
         names = [f"{stem}-{number}" for number in range(STREAMS)]
         reading = [asyncio.create_task(streams.read(client, name)) for name in names]
         try:
-            await eventually(lambda: _all_began(cluster, streams), within_s=60)
+            await eventually(lambda: _all_began(cluster, streams, reading), within_s=60)
             yield streams
             async with asyncio.timeout(90):
                 await asyncio.gather(*reading)
@@ -102,9 +106,16 @@ async def _streaming(cluster: LocalCluster, stem: str) -> AsyncIterator[Streams]
     assert set(streams.tokens.values()) == {TOKENS}
 
 
-def _all_began(cluster: LocalCluster, streams: Streams) -> bool:
-    """What has ended is started again, as a supervisor does: a broker that is away twice puts workers out twice."""
+def _all_began(cluster: LocalCluster, streams: Streams, reading: list[asyncio.Task[None]]) -> bool:
+    """What has ended is started again, as a supervisor does: a broker that is away twice puts workers out twice.
+
+    Raises:
+        PipelineError: a stream has failed.
+    """
     cluster.revive()
+    for task in reading:
+        if task.done():
+            task.result()
     return len(streams.tokens) == STREAMS
 
 

@@ -7,7 +7,7 @@ import msgspec
 from processors.effects import Answer, Dispatch
 from processors.events import Address, Handback
 from processors.policy import ClassPolicy
-from processors.routing.fleet import REST_S
+from processors.routing.fleet import PARKED_S
 from processors.scheduler import Scheduler
 from tests.unit.processors.builders import (
     MODEL,
@@ -27,6 +27,9 @@ from topics.fleet import Credits
 from topics.responses import CancelledRequest, Usage
 
 CLASSES = {**a_policy().classes, "bulk": ClassPolicy(priority=3, deadline_ms=86_400_000, queue_limit=9, yields=True)}
+
+RESERVE = 4
+"""Of 32 sequences, an eighth."""
 
 
 def a_yielding_scheduler() -> Scheduler:
@@ -94,9 +97,9 @@ def test_what_was_parked_does_not_go_straight_back() -> None:
     beat(scheduler, seq=2, credits=full(1), seen={SENDER: 1})
     admit(scheduler, 1, latency_class="realtime")
     assert dispatches(handed_back(scheduler, bulk)) == []
-    free_again: dict[str, Any] = {"free": 32, "seen": {SENDER: 2}}
-    assert dispatches(beat(scheduler, seq=3, now_s=T0_S + REST_S / 2, **free_again)) == []
-    (again,) = dispatches(beat(scheduler, seq=4, now_s=T0_S + REST_S, **free_again))
+    some: dict[str, Any] = {"free": RESERVE + 1, "seen": {SENDER: 2}}
+    assert dispatches(beat(scheduler, seq=3, now_s=T0_S + PARKED_S / 2, **some)) == []
+    (again,) = dispatches(beat(scheduler, seq=4, now_s=T0_S + PARKED_S, **some))
     assert (again.origin, again.hop, again.first_dispatched_at_ms) == (bulk.origin, 1, T0_MS + 5)
     assert again.deadline_at_ms == bulk.deadline_at_ms
 
