@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account bench-recorder-kill bench-chaos bench-soak lock clean
+.PHONY: help setup setup-vllm demo test check static format bench-latency bench-throughput bench-backlog bench-batching bench-batching-live bench-overload bench-tracing bench-account bench-recorder-kill bench-chaos bench-takeover bench-cancellation bench-soak lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ bench-recorder-kill: setup ## the recorder killed a hundred times under load: no
 
 bench-chaos: setup ## 185 crashes, freezes, restarts and drains under a hundred streams, and nothing lost (tests/bench/chaos)
 	$(BIN)/python -m tests.bench.chaos
+
+bench-takeover: setup-vllm ## `kill -9` of workers with real vLLM in mid-stream: are the texts the same (tests/bench)
+	$(BIN)/python -m tests.bench.takeover_vllm
+
+bench-cancellation: setup ## how soon a cancelled answer stops (tests/bench)
+	$(BIN)/python -m tests.bench.cancellation
 
 bench-soak: setup ## a million requests in virtual time: what is remembered after them, and the memory it takes (tests/bench)
 	$(BIN)/python -m tests.bench.soak

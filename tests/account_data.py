@@ -230,6 +230,8 @@ class Plant:
         at_us += 5_000_000 if outcome == "expired" else 3_000
         after_us = at_us - work.produced_us
         row = self._row(work, outcome=outcome, finished_us=after_us, reason=reason)
+        if work.fate == "coalesced":  # a worker copies the answer, as an attempt that takes no engine time
+            row = msgspec.structs.replace(row, attempt=f"copy{work.number}", mode="fresh")
         code = {"rejected": reason, "expired": "deadline_exceeded"}.get(outcome, "")
         stations = {"first_us": after_us, "last_us": after_us} if answered else {"tokens_out": 0, "tokens_cached": 0}
         self._tell(at_us, msgspec.structs.replace(row, error_code=code, deployment="", worker="", **stations))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -17,8 +17,13 @@ class Timings:
 
     def percentile_ms(self, ratio: float) -> float:
         """The TTFT that `ratio` of the requests did not exceed, in milliseconds."""
-        ranked = sorted(self.ttft_s)
-        return 1000 * ranked[min(len(ranked) - 1, int(ratio * len(ranked)))] if ranked else float("nan")
+        return 1000 * percentile(self.ttft_s, ratio)
+
+
+def percentile(values: Sequence[float], ratio: float) -> float:
+    """What `ratio` of the values do not exceed; NaN where there are none."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(ratio * len(ranked)))] if ranked else float("nan")
 
 
 Ask = Callable[[Callable[[], None]], Awaitable[int]]

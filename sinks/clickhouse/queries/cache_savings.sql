@@ -37,7 +37,7 @@ WITH
             count() AS requests,
             sum(tokens_in) AS prompt_tokens,
             sumIf(tokens_cached, gpu_ns > 0) AS cached_tokens,
-            countIf(attempt = '' AND outcome = 'completed') AS without_engine,
+            countIf(outcome = 'completed' AND (attempt = '' OR reason IN ('coalesced', 'attached'))) AS without_engine,
             avgIf(gpu_ns, gpu_ns > 0 AND outcome = 'completed') AS mean_ns
         FROM requests_final
         WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
