@@ -287,7 +287,7 @@ class VirtualMill:
         wake_at_us = worker.core.wake_at_us
         if wake_at_us is not None and wake_at_us / 1e6 - START_S < worker.wake_at_s:
             worker.wake_at_s = max(wake_at_us / 1e6 - START_S, self.now_s)
-            self._at(worker.wake_at_s, lambda now_s: self._wake_worker(worker))
+            self._at(worker.wake_at_s, lambda now_s: self._wake_worker(worker, now_s))
 
     def _send(self, worker: VirtualWorker, send: Send) -> None:
         if send.topic == names.RESPONSES:
@@ -325,7 +325,9 @@ class VirtualMill:
         self._beat_soon(worker, is_due=self.now_s >= worker.told_s + 0.2)
         self._at(self.now_s + TICK_S, lambda now_s: self._tick(worker))
 
-    def _wake_worker(self, worker: VirtualWorker) -> None:
+    def _wake_worker(self, worker: VirtualWorker, at_s: float) -> None:
+        if at_s != worker.wake_at_s:  # it was to be woken earlier, and has been
+            return
         worker.wake_at_s = math.inf
         self._perform(worker, worker.core.on_wake(self._us()))
 

@@ -65,6 +65,7 @@ class RequestRow(Struct, kw_only=True, frozen=True):
 
     `produced_ts` is broker time in microseconds since the epoch. All `*_us` are microseconds after it, 0 for a station
     that was not reached. `gpu_ns` is the attempt's share of the engine's busy time, times the GPUs of the engine.
+    `chunks` are the pieces in which the tokens were published; several may have shared a record.
     `parent_span` and `trace_flags` are the producer's, from its `traceparent`; 0 where it sent none. `endpoint` is what
     was asked for (`topics.bodies.Endpoint`), empty for a request that was turned away before that was known.
     """

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--payload", action="store_true", help="show: the bytes too, as text or in hex")
     parser.add_argument("--dry-run", action="store_true", help="replay: only say what would be put back where")
-    parser.add_argument("--yes", action="store_true", help="purge: do it")
+    parser.add_argument("--yes", action="store_true", help="purge: do it; without it, only say what would go")
 
 
 def run(args: argparse.Namespace) -> int:

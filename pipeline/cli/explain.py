@@ -1,7 +1,8 @@
 """Tell one request's story in plain sentences: why it waited, why this worker and then, and how it ended.
 
 Times count from the request's record, each by the clock of the process that saw it. It is told from the account: rows
-appear within about a second, and events are kept for 7 days. Where a request was turned away, the way out is said.
+appear within about 3 s, and events are kept for 7 days (clickhouse.retention_days). Where a request was turned away,
+the way out is said.
 """
 
 import argparse
@@ -48,6 +49,6 @@ def run(args: argparse.Namespace) -> int:
 def _unknown(request_id: str, tenant: str | None) -> str:
     whose = f" of tenant {tenant}" if tenant else ""
     return (
-        f"the account knows no request {request_id!r}{whose}: rows appear within about a second and events are kept "
-        f"for 7 days; `millrace tail {request_id}` looks on the response topics"
+        f"the account knows no request {request_id!r}{whose}: rows appear within about three seconds "
+        f"and events are kept for 7 days; `millrace tail {request_id}` looks on the response topics"
     )

@@ -35,9 +35,20 @@ DEFAULT_CLASS: Final = "interactive"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The trace, the fleet, and what is compared."""
     names = "; ".join(f"{name}: {MEANINGS[name]}" for name in POLICIES)
-    parser.add_argument("--trace", metavar="FILE", type=Path, required=True, help="Azure, BurstGPT, Mooncake, ServeGen")
     parser.add_argument(
-        "--policy", dest="policies", metavar="NAME", action="append", choices=POLICIES, help=f"repeatable; {names}"
+        "--trace",
+        metavar="FILE",
+        type=Path,
+        required=True,
+        help="arrivals as Azure, BurstGPT, Mooncake or ServeGen publish them; .gz is unpacked",
+    )
+    parser.add_argument(
+        "--policy",
+        dest="policies",
+        metavar="NAME",
+        action="append",
+        choices=POLICIES,
+        help=f"repeatable; default: {', '.join(DEFAULT_POLICIES)}; {names}",
     )
     parser.add_argument("--workers", type=positive, default=4, help="replicas (default: %(default)s)")
     parser.add_argument("--deployment", metavar="M@V", help="a simulated deployment of the settings as the cost model")

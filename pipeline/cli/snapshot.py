@@ -27,7 +27,7 @@ class LaneOutlook:
         size_limit: largest batch that the lane's target allows; 0 where nothing was learned yet.
         saturation: the batch that keeps up with the load over that limit: above 1, only more workers help.
         model_error_ratio: how far predictions of the latency model were off of late.
-        is_paused: whether the queue is full, so that the rest waits in Kafka.
+        is_paused: whether the queue is full, or too much of it unacknowledged, so that the rest waits in Kafka.
         is_deferring: whether requests wait on purpose though a worker has room.
     """
 

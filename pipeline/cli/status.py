@@ -3,9 +3,10 @@
 Of each lane: requests per second over the last 10 s; lag, what is not dispatched or answered yet, in the processor's
 queue or still in Kafka; what is queued, and the slack of the request that is due first; the median batch of late and
 the largest that the target allows; saturation, the batch that keeps up with the load over that limit (above 100% only
-more workers help); how far predictions were off. A lane is `paused` while its queue is full and the rest waits in
-Kafka, and `filling` while requests wait for company because it costs them nothing. Of each worker: what runs and waits
-in it, its credits, and for how long it has been silent: after 3 s it is stale and gets no work.
+more workers help); how far predictions were off. A lane is `paused` while its queue is full, or 10,000 of its records
+are not acknowledged, and the rest waits in Kafka, and `filling` while requests wait for company because it costs them
+nothing. Of each worker: what runs and waits in it, its credits, and for how long it has been silent: after 3 s it is
+stale and gets no work.
 """
 
 import argparse

@@ -2,17 +2,17 @@
 
 Scheduler, worker cores and simulated engines are the product's (`tests.virtual_mill`); time is not real, so a million
 requests take minutes. Among them are cancelled ones (before they come, while they wait and run), some that expire, that
-are sent twice or ask for the same, that are parked, of thousands of tenants, streaming and not.
+are sent twice or ask for the same, that are parked, of a thousand tenants, streaming and not.
 
     python -m tests.bench.soak [--requests 1000000] [--mark 100000]
 """
 
 import argparse
 import gc
-import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +20,16 @@ import msgspec
 
 from pipeline.settings import SimulatedDeployment
 from processors.policy import ClassPolicy, Policy, TenantPolicy
+from tests.bench.report import Report, progress
 from tests.bookkeeping import sizes
 from tests.virtual_mill import Arriving, VirtualMill
 from topics.requests import Request
 
-RESULTS: Final = Path("bench-results/soak.json")
 RATE_PER_S: Final = 3000.0
 """With it every window (ids, deadlines, held cancellations) is full before the first mark."""
 TENANTS: Final = 1000
+LATE: Final = 512
+"""Entries of heaps that are void, and are dropped when they come up or are half of all."""
 ENGINE: Final = SimulatedDeployment(
     fixed_us=10_000, per_prefill_token_us=1, per_sequence_us=10, per_kv_token_us=0, max_sequences=64
 )
@@ -109,50 +111,62 @@ def rss_bytes() -> int:
     return pages * 4096
 
 
-def soak(requests: int, mark: int) -> dict[str, Any]:
-    """Let the requests through; what is there after `mark` and after all."""
-    mill, done, began_s = a_mill(policy()), 0, time.monotonic()
-    seen: dict[int, dict[str, Any]] = {}
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was there at one moment."""
+
+    rss_bytes: int
+    objects: int
+    held: dict[str, int]
+
+
+def look(mill: VirtualMill) -> Seen:
+    """Now, after a collection."""
+    gc.collect()
+    return Seen(rss_bytes=rss_bytes(), objects=len(gc.get_objects()), held=remembered(mill))
+
+
+def soak(requests: int, mark: int) -> tuple[VirtualMill, Seen, Seen]:
+    """Let the requests through: what is there after `mark` of them, and after all."""
+    mill, done, began_s, marked = a_mill(policy()), 0, time.monotonic(), None
     while done < requests:
         count = min(mark, requests - done)
         mill.run(arrivals(mill, done, count))
         mill.settle()
         done += count
-        if done in (mark, requests):
-            gc.collect()
-            seen[done] = {"rss_bytes": rss_bytes(), "objects": len(gc.get_objects()), "held": remembered(mill)}
-        sys.stderr.write(f"{done} requests, {time.monotonic() - began_s:.0f} s, {rss_bytes() >> 20} MiB\n")
-    first, last = seen[mark], seen[requests]
-    grown = {
-        path: [first["held"].get(path, 0), count]
-        for path, count in last["held"].items()
-        if count > 1.2 * first["held"].get(path, 0) + 64
-    }
-    return {
-        "requests": requests,
-        "outcomes": dict(mill.outcomes),
-        "handed_back": dict(mill.returned),
-        "virtual_s": round(mill.now_s, 1),
-        "wall_s": round(time.monotonic() - began_s, 1),
-        "rss_bytes": {str(at): one["rss_bytes"] for at, one in seen.items()},
-        "objects": {str(at): one["objects"] for at, one in seen.items()},
-        "held": {str(at): sum(one["held"].values()) for at, one in seen.items()},
-        "grown": grown,
-        "largest": dict(sorted(last["held"].items(), key=lambda item: -item[1])[:12]),
-    }
+        marked = marked or look(mill)
+        progress(f"{done} requests, {time.monotonic() - began_s:.0f} s, {rss_bytes() >> 20} MiB")
+    assert marked is not None
+    return mill, marked, look(mill)
 
 
-def main() -> None:
-    """Write `bench-results/soak.json`."""
+def grown(marked: Seen, last: Seen) -> list[str]:
+    """Structures that hold more than a fifth more than at the mark; what is cleaned up late may hold some more."""
+    return [path for path, count in last.held.items() if count > 1.2 * marked.held.get(path, 0) + LATE]
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1_000_000, help="default: %(default)s")
     parser.add_argument("--mark", type=int, default=100_000, help="when to look for the first time; %(default)s")
     args = parser.parse_args()
-    result = soak(args.requests, args.mark)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    mill, marked, last = soak(args.requests, args.mark)
+    report = Report("soak")
+    report.figure("requests", args.requests)
+    report.figure("virtual_s", mill.now_s)
+    for name, count in sorted((mill.outcomes + mill.returned).items()):
+        report.figure(name, count)
+    for name, seen in (("mark", marked), ("end", last)):
+        report.figure(f"{name}_rss_mib", seen.rss_bytes / 2**20)
+        report.figure(f"{name}_objects", seen.objects)
+        report.figure(f"{name}_held", sum(seen.held.values()))
+    for path in grown(marked, last):
+        progress(f"{path}: {marked.held.get(path, 0)} at the mark, {last.held[path]} at the end")
+    report.at_most("structures that hold a fifth more than at the mark", len(grown(marked, last)), 0)
+    report.at_most("objects at the end, of those at the mark", last.objects / marked.objects, 1.01)
+    report.at_most("resident memory at the end, of that at the mark", last.rss_bytes / marked.rss_bytes, 1.10)
+    return report.finish()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """`kill -9` of workers with a real engine in mid-stream: are the texts those of the undisturbed runs?
 
-Run as `python -m tests.bench.takeover_vllm [KILLS]`; writes `bench-results/takeover_vllm.json`.
+Run as `python -m tests.bench.takeover_vllm [KILLS]`.
 """
 
 import asyncio
@@ -8,17 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import msgspec
-
 from infra.devstack.environments import engine_python
 from infra.devstack.kafka import KafkaBroker
 from infra.devstack.model import ensure_model
 from pipeline.settings import VllmDeployment
+from tests.bench.report import Report, progress
 from tests.integration.vllm.takeovers import Survival, survivals
 from tests.integration.worker.workshop import a_workshop, answers_of
 
 KILLS = 10
-RESULTS = Path("bench-results/takeover_vllm.json")
 
 
 async def _run(bootstrap: str, python: Path, log: Path, kills: int) -> list[Survival]:
@@ -34,7 +32,7 @@ async def _run(bootstrap: str, python: Path, log: Path, kills: int) -> list[Surv
         a_workshop(bootstrap, "smollm2", engine, session_timeout_ms=2000) as shop,
         answers_of(shop) as answers,
     ):
-        return await survivals(shop, answers, python=python, log=log, kills=kills, say=print)
+        return await survivals(shop, answers, python=python, log=log, kills=kills, say=progress)
 
 
 def main() -> int:
@@ -51,11 +49,11 @@ def main() -> int:
             found = asyncio.run(_run(broker.bootstrap, python, Path(folder) / "workers.log", kills))
         finally:
             broker.close()
-    identical = sum(survival.is_identical for survival in found)
-    result = {"kills": kills, "answers": len(found), "identical": identical, "survivals": found}
-    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    print(f"{identical} of {len(found)} texts are identical after {kills} kills")
-    return 0 if identical == len(found) else 1
+    report = Report("takeover_vllm")
+    report.figure("kills", kills)
+    report.figure("answers", len(found))
+    report.at_least("texts that are identical", sum(survival.is_identical for survival in found), len(found))
+    return report.finish()
 
 
 if __name__ == "__main__":

@@ -151,5 +151,5 @@ def test_what_is_not_known_is_an_error_with_a_hint(
     said = capsys.readouterr()
     assert said.out == ""
     assert f"knows no request '{line[0]}'" in said.err
-    assert "within about a second" in said.err
+    assert "within about three seconds" in said.err
     assert "7 days" in said.err
