@@ -33,6 +33,8 @@ LATE: Final = 512
 ENGINE: Final = SimulatedDeployment(
     fixed_us=10_000, per_prefill_token_us=1, per_sequence_us=10, per_kv_token_us=0, max_sequences=64
 )
+RSS_RATIO: Final = 1.2
+"""What is resident follows the allocator's high water: a table of 100,000 ids takes 10 MiB twice while it is copied."""
 WINDOW_S: Final = 10.0
 
 
@@ -117,13 +119,15 @@ class Seen:
 
     rss_bytes: int
     objects: int
+    blocks: int
     held: dict[str, int]
 
 
 def look(mill: VirtualMill) -> Seen:
     """Now, after a collection."""
     gc.collect()
-    return Seen(rss_bytes=rss_bytes(), objects=len(gc.get_objects()), held=remembered(mill))
+    blocks = sys.getallocatedblocks()
+    return Seen(rss_bytes=rss_bytes(), objects=len(gc.get_objects()), blocks=blocks, held=remembered(mill))
 
 
 def soak(requests: int, mark: int) -> tuple[VirtualMill, Seen, Seen]:
@@ -159,12 +163,14 @@ def main() -> int:
     for name, seen in (("mark", marked), ("end", last)):
         report.figure(f"{name}_rss_mib", seen.rss_bytes / 2**20)
         report.figure(f"{name}_objects", seen.objects)
+        report.figure(f"{name}_blocks", seen.blocks)
         report.figure(f"{name}_held", sum(seen.held.values()))
     for path in grown(marked, last):
         progress(f"{path}: {marked.held.get(path, 0)} at the mark, {last.held[path]} at the end")
     report.at_most("structures that hold a fifth more than at the mark", len(grown(marked, last)), 0)
     report.at_most("objects at the end, of those at the mark", last.objects / marked.objects, 1.01)
-    report.at_most("resident memory at the end, of that at the mark", last.rss_bytes / marked.rss_bytes, 1.10)
+    report.at_most("allocated blocks at the end, of those at the mark", last.blocks / marked.blocks, 1.02)
+    report.at_most("resident memory at the end, of that at the mark", last.rss_bytes / marked.rss_bytes, RSS_RATIO)
     return report.finish()
 
 
