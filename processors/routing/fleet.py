@@ -83,7 +83,7 @@ class Fleet:
         known = self._workers.get(heartbeat.worker)
         if known is not None and _is_older(heartbeat, known.heartbeat):
             return False
-        self._eligible_until_s = -math.inf
+        self._eligible, self._eligible_until_s = [], -math.inf  # nor hold on to workers as they were
         if heartbeat.state == "stopped":
             self._workers.pop(heartbeat.worker, None)
             self._parked.pop(heartbeat.worker, None)

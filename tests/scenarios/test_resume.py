@@ -80,7 +80,7 @@ async def test_a_resumed_reader_is_told_of_a_dead_worker(start_cluster: StartClu
     cluster = await asyncio.to_thread(start_cluster, slow)
     async with Client(kafka=cluster.settings.kafka) as client:
         handle = await client.submit(model="tiny", prompt="x", max_tokens=TOKENS, ignore_eos=True, stream=True)
-        before = [delta.seq async for delta in _first(client, handle.id, 5)]
+        before = [seq async for delta in _first(client, handle.id, 5) for seq in range(delta.seq, delta.last_seq + 1)]
         (name,) = cluster.names("worker")
         cluster.children[name].kill()
         await asyncio.to_thread(cluster.restart, name)
