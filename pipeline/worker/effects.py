@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from pipeline.engines.protocol import EngineRequest
 from pipeline.worker.slot import SlotOwner
+from topics.codec import encode
 from topics.dispatches import Primary
 from topics.responses import Delta
 from topics.trace import Row
@@ -15,18 +16,22 @@ class Send(Struct, frozen=True, gc=False):
     """Publish a record. Records of one partition go out in the order of their effects.
 
     `ref` names what the record belongs to: when the last one (`is_last`) is acknowledged the core is told, and when any
-    is refused it is told too, and what follows of the same `ref` is not sent. `delta` is what `value` encodes, where it
-    may share a record with those that follow it.
+    is refused it is told too, and what follows of the same `ref` is not sent. `content` is a delta where it may share
+    its record with those that follow it.
     """
 
     topic: str
     partition: int
     key: bytes
-    value: bytes
+    content: bytes | Delta
     ref: str
     is_last: bool = False
     headers: tuple[tuple[str, bytes], ...] = ()
-    delta: Delta | None = None
+
+    @property
+    def value(self) -> bytes:
+        """The record's value, where it has a record of its own."""
+        return self.content if isinstance(self.content, bytes) else encode(self.content)
 
 
 class Submit(Struct, frozen=True):

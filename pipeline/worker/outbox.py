@@ -6,7 +6,7 @@ anyway, and each record costs the worker, the broker and the reader as much as a
 It holds records; sending them is `pipeline.worker.publisher`'s business.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
@@ -28,12 +28,13 @@ class Parcel:
 
     def __init__(self, send: Send) -> None:
         self.send = send
-        self._deltas: list[Delta] = [] if send.delta is None else [send.delta]
-        self._tokens = 0 if send.delta is None else len(send.delta.token_ids)
+        self._deltas = [send.content] if isinstance(send.content, Delta) else []
+        self._tokens = sum(len(delta.token_ids) for delta in self._deltas)
 
-    def join(self, delta: Delta) -> bool:
-        """Take the attempt's next delta along, if there is room; only after a delta."""
-        if not self._deltas or self._tokens >= JOINED_TOKENS:
+    def join(self, send: Send) -> bool:
+        """Take the attempt's next record along: a delta after a delta, if there is room."""
+        delta = send.content
+        if not isinstance(delta, Delta) or not self._deltas or self._tokens >= JOINED_TOKENS:
             return False
         self._deltas.append(delta)
         self._tokens += len(delta.token_ids)
@@ -63,22 +64,19 @@ class Outbox:
     """Records by partition, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Partition, deque[Parcel]] = {}
-        self._last: dict[Partition, dict[str, Parcel]] = {}
+        self._waiting: defaultdict[Partition, deque[Parcel]] = defaultdict(deque)
+        self._last: defaultdict[Partition, dict[str, Parcel]] = defaultdict(dict)
         self._ready: set[Partition] = set()
         self._in_flight: set[Partition] = set()
 
     def add(self, send: Send) -> None:
         """A record to be sent."""
         partition = (send.topic, send.partition)
-        queue = self._waiting.get(partition)
-        if queue is None:
-            queue, self._last[partition] = self._waiting.setdefault(partition, deque()), {}
         last = self._last[partition]
         before = last.get(send.ref)
-        if before is None or send.delta is None or not before.join(send.delta):
+        if before is None or not before.join(send):
             parcel = last[send.ref] = Parcel(send)
-            queue.append(parcel)
+            self._waiting[partition].append(parcel)
         if partition not in self._in_flight:
             self._ready.add(partition)
 

@@ -42,9 +42,8 @@ class Teller:
         """A record of the job's present attempt, to where its sender reads."""
         reply = job.dispatch.reply
         assert job.attempt is not None
-        delta = record if isinstance(record, Delta) else None
-        name = job.attempt.name
-        return Send(reply.topic, reply.partition, job.reply_key, encode(record), name, is_last, headers, delta)
+        content = record if isinstance(record, Delta) else encode(record)
+        return Send(reply.topic, reply.partition, job.reply_key, content, job.attempt.name, is_last, headers)
 
     def returned(self, job: Job, ref: str, reason: ReturnReason) -> Send:
         """The dispatch, handed back to the processor of its lane."""

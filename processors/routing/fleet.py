@@ -7,7 +7,6 @@ twice. A worker without a fresh heartbeat gets nothing; what it has stays with i
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
@@ -58,7 +57,6 @@ class Fleet:
         self._logs: dict[tuple[str, int], SlotLog] = {}
         self._order: list[_Entry] = []
         self._pushed = 0
-        self._parked: dict[str, deque[float]] = {}
         self._eligible: list[Worker] = []
         self._eligible_for = ""
         self._eligible_until_s = -math.inf
@@ -86,13 +84,11 @@ class Fleet:
         self._eligible, self._eligible_until_s = [], -math.inf  # nor hold on to workers as they were
         if heartbeat.state == "stopped":
             self._workers.pop(heartbeat.worker, None)
-            self._parked.pop(heartbeat.worker, None)
         else:
             worker = self._workers[heartbeat.worker] = self._counted(heartbeat, at_s, now_s)
             self._push(worker)
         for name in [w.name for w in self._workers.values() if w.at_s < now_s - FORGET_AFTER_S]:
             del self._workers[name]
-            self._parked.pop(name, None)
         if len(self._order) > 4 * len(self._workers) + 64:
             self._order.clear()
             for worker in self._workers.values():
@@ -139,17 +135,6 @@ class Fleet:
         able = [worker for worker in parking if _is_eligible(worker, deployment, now_s)]
         return min(able, key=lambda worker: (-worker.free_for(demand), worker.name), default=None)
 
-    def _park_at(self, worker: Worker, now_s: float) -> None:
-        self._parked.setdefault(worker.name, deque()).append(now_s + PARKED_S)
-        worker.reserve += 1
-
-    def _parked_at(self, worker: str, now_s: float) -> int:
-        """Sequences that a worker had to park lately."""
-        parked = self._parked.get(worker, deque())
-        while parked and parked[0] <= now_s:
-            parked.popleft()
-        return len(parked)
-
     def place(
         self, worker: Worker, demand: Demand, *, now_s: float, cached_tokens: int = 0, parks: bool = False
     ) -> Placed:
@@ -163,7 +148,7 @@ class Fleet:
         prompt_tokens = max(0, demand.prompt_tokens - cached_tokens)
         seq = self._log(deployment, slot).add(demand, prompt_tokens=prompt_tokens, now_s=now_s)
         if parks or (worker.parkable_sequences and worker.parks_for(demand, worker.heartbeat.limits.max_sequences)):
-            self._park_at(worker, now_s)
+            worker.park(until_s=now_s + PARKED_S)
         worker.take(sequences=demand.sequences, kv_tokens=demand.kv_tokens, prompt_tokens=prompt_tokens)
         self._push(worker)
         return Placed(slot, seq)
@@ -197,7 +182,7 @@ class Fleet:
 
     def _counted(self, heartbeat: Heartbeat, at_s: float, now_s: float) -> Worker:
         worker = Worker(heartbeat, at_s, portion=self.portion, before=self._workers.get(heartbeat.worker))
-        worker.reserve += self._parked_at(heartbeat.worker, now_s)
+        worker.reserve_for_parked(now_s)
         for slot in heartbeat.slots:
             log = self._log(heartbeat.deployment, slot.partition)
             if slot.term < log.term:

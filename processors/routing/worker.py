@@ -1,5 +1,7 @@
 """A worker as its newest heartbeat describes it, less what one scheduler gave it since: virtual credit."""
 
+from collections import deque
+
 from processors.queueing.ticket import Demand
 from processors.routing.portions import WHOLE, Portion
 from topics.fleet import Heartbeat
@@ -34,6 +36,7 @@ class Worker:
         "_is_shared",
         "_on_the_way",
         "_on_the_way_tokens",
+        "_parked_until_s",
         "_portion",
         "_unclaimed",
         "at_s",
@@ -60,6 +63,7 @@ class Worker:
         self._is_shared = portion.ratio < 1.0
         self._counted = sum(sum(slot.seen.values()) for slot in heartbeat.slots)
         self._unclaimed = before._unclaimed_since(self._counted) if before else 0
+        self._parked_until_s: deque[float] = before._parked_until_s if before else deque()
         self._on_the_way = 0
         self._on_the_way_tokens = 0
         self.name = heartbeat.worker
@@ -126,6 +130,17 @@ class Worker:
         self.backlog_tokens += prompt_tokens
         self.is_empty = self.is_empty and not sequences
         self.rerank()
+
+    def park(self, *, until_s: float) -> None:
+        """A sequence of it has to give way: until then one more is left free."""
+        self._parked_until_s.append(until_s)
+        self.reserve += 1
+
+    def reserve_for_parked(self, now_s: float) -> None:
+        """Leave free what had to give way lately, before this heartbeat."""
+        while self._parked_until_s and self._parked_until_s[0] <= now_s:
+            self._parked_until_s.popleft()
+        self.reserve += len(self._parked_until_s)
 
     def rerank(self) -> None:
         """Compute the rank: the emptiest first, then the shortest prefill backlog.

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+
+from tests.bench.report import percentile
 
 
 @dataclass(slots=True)
@@ -18,12 +20,6 @@ class Timings:
     def percentile_ms(self, ratio: float) -> float:
         """The TTFT that `ratio` of the requests did not exceed, in milliseconds."""
         return 1000 * percentile(self.ttft_s, ratio)
-
-
-def percentile(values: Sequence[float], ratio: float) -> float:
-    """What `ratio` of the values do not exceed; NaN where there are none."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(ratio * len(ranked)))] if ranked else float("nan")
 
 
 Ask = Callable[[Callable[[], None]], Awaitable[int]]

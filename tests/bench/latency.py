@@ -1,8 +1,8 @@
 """What the pipeline adds to the time to first token, beside a FastAPI server in front of the same engine.
 
 Open loop, Poisson arrivals, 16 streamed tokens, zero-cost engine (so that most tokens of an answer share a record, as
-they wait together; the server writes an event for each); timed from the scheduled arrival to the decoded first
-token. Each rate is run three times and the median run counts; a run beside which other processes used more than 0.05
+they wait together; the server writes an event for each); timed from the scheduled arrival to the decoded first token.
+Each rate is run three times and the median run counts; a run beside which other processes used more than 0.05
 core is repeated, twice at most, and nothing counts before the broker's compiler has settled. The server's runs are
 shorter: it needs no broker. Gates: 200 req/s p50 <= 10 ms and p99 <= 40 ms; 1,000 req/s p50 <= 25 ms and p99 <= 80 ms.
 """

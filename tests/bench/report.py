@@ -1,7 +1,7 @@
 """What a benchmark says: figures, gates that hold or do not, a file for machines and a table for people."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,12 @@ def progress(line: str) -> None:
     """Tell people at once how far a benchmark is; nothing else is said before its end."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
+
+
+def percentile(values: Sequence[float], ratio: float) -> float:
+    """What `ratio` of the values do not exceed; NaN where there are none."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(ratio * len(ranked)))] if ranked else float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

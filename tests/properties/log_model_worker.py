@@ -195,7 +195,7 @@ class Worker:
         for place, queue in sorted(self._outbox.ready(), key=itemgetter(0)):
             count = 1 + self._world.choices.byte() % len(queue) if len(queue) > 1 else 1
             taken = [queue.popleft() for _ in range(count if count > 1 else len(queue))]
-            self._in_flight[place] = [structs.replace(parcel.send, value=parcel.value) for parcel in taken]
+            self._in_flight[place] = [structs.replace(parcel.send, content=parcel.value) for parcel in taken]
             if not self.awaits_broker:
                 self._perform(self.core.on_delivered(last_refs(self._in_flight[place]), self.now_us))
 

@@ -1,14 +1,13 @@
 """Figures and gates of a run. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from pipeline.settings import SimulatedDeployment
 from tests.bench.chaos.judge import Problem
 from tests.bench.chaos.ledger import Ledger, Wait
 from tests.bench.chaos.plan import Fault
 from tests.bench.chaos.run import Outcome
-from tests.bench.report import Report
+from tests.bench.report import Report, percentile
 
 TAKE_OVER_S = 1.5
 """After the session's time-out."""
@@ -47,12 +46,6 @@ def repeated_work_percent(ledger: Ledger, engine: SimulatedDeployment) -> float:
     again = ledger.recomputed_tokens * engine.per_prefill_token_us
     again += (ledger.ignored_tokens + ledger.void_tokens) * decode_us
     return 100 * again / once if once else 0.0
-
-
-def percentile(values: Sequence[float], ratio: float) -> float:
-    """The value that `ratio` of them do not exceed; NaN of none."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(ratio * len(ranked)))] if ranked else float("nan")
 
 
 def _faults(report: Report, outcome: Outcome, ledger: Ledger, counts: dict[Fault, int]) -> None:

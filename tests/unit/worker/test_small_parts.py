@@ -11,7 +11,7 @@ from pipeline.worker.outbox import JOINED_TOKENS, Outbox, last_refs
 from pipeline.worker.rows import Identity, Rows
 from pipeline.worker.slot import SlotOwner
 from tests.unit.worker.builders import a_dispatch
-from topics.codec import decode_response, encode
+from topics.codec import decode_response
 from topics.dispatches import Cancel
 from topics.errors import Cancelled
 from topics.fleet import Credits, Limits
@@ -131,13 +131,15 @@ def a_delta(ref: str, seq: int, text: str, **logprobs: list[object]) -> Send:
         token_ids=[seq] if text else [],
         logprobs=logprobs or None,
     )
-    return Send("t", 0, b"k", encode(delta), ref, delta=delta)
+    return Send("t", 0, b"k", delta, ref)
 
 
 def told(outbox: Outbox) -> list[object]:
     """What is ready: records, each told by its tokens or else by its ref."""
     ((partition, queue),) = list(outbox.ready())
-    records = [decode_response(parcel.value) if parcel.send.delta else parcel.send.ref for parcel in queue]
+    records = [
+        parcel.send.ref if isinstance(parcel.send.content, bytes) else decode_response(parcel.value) for parcel in queue
+    ]
     queue.clear()
     outbox.settle(partition)
     return [(record.seq, record.token_ids, record.text) if isinstance(record, Delta) else record for record in records]
