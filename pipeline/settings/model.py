@@ -74,10 +74,11 @@ class ClassSettings(_Section, kw_only=True, frozen=True):
 
     Either `ttft_ms` and `tpot_ms` (answers that stream) or `e2e_ms` states the SLO, in milliseconds. It decides in what
     order requests are served, how large batches grow, and what is turned away: a request that would miss it is rejected
-    at once or, where that shows later, expires (`predicted_late`). One that names a `deadline_ms` of its own is judged
-    by that instead. `deadline_ms` is the end for requests that name none. `priority` 0 goes first. A class without
-    `shed` is never turned away: it fills what the others leave, and leaves them a reserve on every worker. Where that
-    is not enough, its running sequences give way (they are parked) and go on where they stopped when there is room.
+    at once or, where that shows later, expires (`predicted_late`); one that waits alone for a worker with nothing to do
+    is served, late. One that names a `deadline_ms` of its own is judged by that instead. `deadline_ms` is the end for
+    requests that name none. `priority` 0 goes first. A class without `shed` is never turned away: it fills what the
+    others leave, and leaves them a reserve on every worker. Where that is not enough, its running sequences give way
+    (they are parked) and go on where they stopped when there is room.
     """
 
     priority: Annotated[int, Meta(ge=0, le=100)]

@@ -225,9 +225,14 @@ class Continuous:
     def _late(
         self, ticket: Ticket, rank: int, worker: Worker, outlook: Outlook, choice: Choice, now_s: float
     ) -> Dropped | None:
-        """A request that could not make it even if it went out before everything else."""
+        """A request that could not make it even if it went out before everything else, and takes room from others.
+
+        One that waits alone for a worker with nothing to do is served, late.
+        """
         slack_s = ticket.due_at_ms / 1000 - now_s
         if not ticket.may_be_shed or (choice.soonest_s <= slack_s and not self._promises[rank].is_whole):
+            return None
+        if choice.worker is not None and choice.worker.is_empty and len(self._queues) == 1:
             return None
         predicted_s = self._predictions.until_target_s(
             ticket, rank, worker, outlook, first_s=choice.soonest_s, slack_s=slack_s

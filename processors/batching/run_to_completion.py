@@ -235,8 +235,11 @@ class RunToCompletion:
         """Drop heads that cannot make it, and under overload those that would force a batch below its target.
 
         The target of a class follows from the load of its own class and of more urgent ones only. A tenant that waits
-        with fewer requests than most is not what the overload comes from: the target for its requests is lower.
+        with fewer requests than most is not what the overload comes from: the target for its requests is lower. One
+        that waits alone for a worker with nothing to do is served, late.
         """
+        if opening.is_idle and len(self._queues) == 1:
+            return
         model, before = forecast.model, 0
         for lane, load_per_s in zip(self._lanes, forecast.loads_per_s, strict=True):
             queue = lane.queue

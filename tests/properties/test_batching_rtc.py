@@ -113,7 +113,9 @@ def test_a_batch_is_expected_to_make_every_due_time_that_it_was_not_too_late_for
             figures = batch.why.figures
             answered_s = now_s + figures["starts_in_s"] + figures["service_s"] + HOP_S
             for part in batch.parts:
-                assert not part.ticket.may_be_shed or answered_s <= part.ticket.due_at_ms / 1000 + 1e-6
+                is_alone = figures["queued_requests"] == 1 and batch.why.reason == "worker_idle"
+                in_time = answered_s <= part.ticket.due_at_ms / 1000 + 1e-6
+                assert in_time or is_alone or not part.ticket.may_be_shed
 
 
 @given(events)

@@ -89,6 +89,26 @@ def test_a_request_that_cannot_make_it_any_more_is_dropped() -> None:
     assert dropped.why.figures["predicted_ttft_s"] > dropped.why.figures["slack_s"]
 
 
+def test_one_that_waits_alone_for_an_idle_worker_is_served_late() -> None:
+    desk = Desk(learned=400)
+    [ticket] = desk.queue()
+    desk.now_s += 30
+    desk.beat()
+    decision = desk.decide()
+    assert decision.dropped == []
+    assert released(decision) == [ticket.id]
+
+
+def test_those_that_are_late_together_are_dropped_but_for_the_last() -> None:
+    desk = Desk(learned=400)
+    tickets = desk.queue(5)
+    desk.now_s += 30
+    desk.beat()
+    decision = desk.decide()
+    assert [each.ticket.id for each in decision.dropped] == [ticket.id for ticket in tickets[:-1]]
+    assert released(decision) == [tickets[-1].id]
+
+
 @pytest.mark.parametrize("fields", [{"latency_class": "bulk"}, {"may_be_shed": False, "hop": 1}])
 def test_what_may_not_be_shed_never_is(fields: dict[str, Any]) -> None:
     desk = Desk(learned=400)

@@ -90,6 +90,16 @@ def test_a_request_that_cannot_make_it_is_dropped_with_its_figures() -> None:
     assert sizes_of(decision) == [1]
 
 
+def test_one_that_waits_alone_for_an_idle_worker_is_served_late() -> None:
+    pool = Pool("w1")
+    pool.queue(a_ticket(1, due_in_s=0.001))
+
+    decision = pool.decide()
+
+    assert decision.dropped == []
+    assert sizes_of(decision) == [1]
+
+
 def test_one_that_may_not_be_shed_is_never_dropped_and_binds_nobody() -> None:
     pool = Pool("w1")
     pool.queue(a_ticket(1, due_in_s=0.001, may_be_shed=False), *(a_ticket(n) for n in range(2, 12)))
