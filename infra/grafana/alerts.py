@@ -6,7 +6,7 @@ Alerts over metrics are Prometheus's (`infra/prometheus/alerts.yml`).
 from dataclasses import dataclass
 from typing import Any, Final
 
-from infra.grafana.model import PLUGIN
+from infra.grafana.panels import PLUGIN, query_json
 
 SOURCE_UID: Final = "millrace-clickhouse"
 _EXPRESSION: Final = "__expr__"
@@ -70,14 +70,8 @@ def provisioned(alerts: tuple[Alert, ...] = ALERTS) -> dict[str, Any]:
 
 
 def _rule(alert: Alert) -> dict[str, Any]:
-    asked = {
-        "refId": "A",
-        "datasource": {"type": PLUGIN, "uid": SOURCE_UID},
-        "editorType": "sql",
-        "queryType": "table",
-        "format": 1,
-        "rawSql": alert.sql,
-    }
+    source = {"type": PLUGIN, "uid": SOURCE_UID}
+    asked = {"datasource": source, **query_json(alert.sql, number=1, query_type="table")}
     limit = {
         "refId": "B",
         "type": "threshold",

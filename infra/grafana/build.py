@@ -9,7 +9,8 @@ from typing import Final
 
 from infra.grafana.alerts import provisioned
 from infra.grafana.boards import BOARDS
-from infra.grafana.model import Board, dashboard
+from infra.grafana.dashboard import dashboard
+from infra.grafana.model import Board
 
 FOLDER: Final = Path(__file__).with_name("dashboards")
 ALERTS_FILE: Final = Path(__file__).with_name("provisioning") / "alerting" / "millrace.json"

@@ -20,7 +20,7 @@ _WASTED = "a.final = 0 OR a.outcome != 'completed'"
 
 def _stat(title: str, column: str, about: str) -> Panel:
     sql = f"SELECT sum({column} * {_SAMPLE}) AS usd FROM {_SAMPLES}"
-    return Panel(title=title, kind="stat", unit="currencyUSD", width=6, height=4, about=about, sql=sql)
+    return Panel(title=title, kind="stat", unit="currencyUSD", decimals=2, width=6, height=4, about=about, sql=sql)
 
 
 BOARD = Board(
@@ -38,14 +38,16 @@ BOARD = Board(
             title="Wasted",
             kind="stat",
             unit="currencyUSD",
+            decimals=2,
             width=6,
             height=4,
             about="Attributed to attempts that completed no request: handed back, dead, cancelled, failed.",
             sql=f"SELECT sumIf(a.gpu_ns * {_ATTEMPT}, {_WASTED}) AS usd FROM {_ATTEMPTS}",
         ),
         Panel(
-            title="Dollars per hour",
+            title="GPU cost per hour",
             kind="timeseries",
+            every="5m",
             unit="currencyUSD",
             stacked=True,
             width=12,
@@ -60,14 +62,15 @@ GROUP BY time
 ORDER BY time""",
         ),
         Panel(
-            title="Dollars per million tokens out",
+            title="Cost per million tokens out",
             kind="timeseries",
+            every="5m",
             unit="currencyUSD",
             width=12,
             about="Attributed GPU time by model, over the tokens that its requests got.",
             sql=f"""
 SELECT $__timeInterval(a.produced_ts) AS time, a.model AS line,
-    1e6 * sum(a.gpu_ns * {_ATTEMPT}) / greatest(sum(a.tokens_out), 1) AS usd
+    1e6 * sum(a.gpu_ns * {_ATTEMPT}) / nullIf(sum(a.tokens_out), 0) AS usd
 FROM {_ATTEMPTS}
 GROUP BY time, line
 ORDER BY time""",
@@ -94,13 +97,13 @@ LIMIT 100""",
             title="Versions",
             kind="table",
             width=12,
-            about="By deployment.",
+            about="By deployment; token_ms is GPU time per token.",
             sql=f"""
 SELECT a.deployment AS version,
     count() AS attempts,
     sum(a.tokens_out) AS tokens_made,
     round(sum(a.gpu_ns) / 1e9, 1) AS gpu_s,
-    round(sum(a.gpu_ns) / 1e6 / greatest(sum(a.tokens_out), 1), 3) AS gpu_ms_per_token,
+    round(sum(a.gpu_ns) / 1e6 / nullIf(sum(a.tokens_out), 0), 3) AS token_ms,
     round(sum(a.gpu_ns * {_ATTEMPT}), 4) AS usd
 FROM {_ATTEMPTS} AND a.deployment != ''
 GROUP BY version

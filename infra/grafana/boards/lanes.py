@@ -27,6 +27,7 @@ ORDER BY time""",
         Panel(
             title="Queue depth",
             kind="timeseries",
+            decimals=0,
             about="Requests in the lane's queue when one was admitted, most. At its bound the lane is paused.",
             sql=f"""
 SELECT $__timeInterval(ts) AS time, {_LANE}, max(queue_depth) AS waiting
@@ -36,10 +37,10 @@ GROUP BY time, line
 ORDER BY time""",
         ),
         Panel(
-            title="Wait before a worker had room",
+            title="Queue wait, p95",
             kind="timeseries",
             unit="ms",
-            about="From admission to the batch, p95 of completed requests by lane. Grows: more replicas.",
+            about="From admission to the batch, of completed requests by lane. Grows: more replicas.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time, {_LANE},
     quantileTDigest(0.95)((toInt64(batched_us) - toInt64(admitted_us)) / 1000) AS wait
@@ -76,7 +77,7 @@ ORDER BY time""",
             title="Not completed",
             kind="timeseries",
             unit="reqps",
-            stacked=True,
+            counts=True,
             about="Rejected, expired, cancelled and failed requests.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time, outcome AS line, count() / $__interval_s AS requests
@@ -139,7 +140,7 @@ LIMIT 50""",
             about="An id leads to its waterfall.",
             sql=f"""
 SELECT request_id AS request, tenant, model, latency_class AS class, worker,
-    round(e2e_ms, 1) AS whole_ms, round(ttft_ms, 1) AS first_token_ms, tokens_out
+    round(e2e_ms, 1) AS whole_ms, round(ttft_ms, 1) AS first_ms, tokens_out
 FROM requests_final
 WHERE {_OURS} AND outcome = 'completed'
 ORDER BY whole_ms DESC

@@ -24,9 +24,10 @@ BOARD = Board(
             unit="percentunit",
             width=4,
             height=4,
+            at_least=((0.9, "orange"), (0.98, "green")),
             about="Share of those that completed. What did not is in the lanes dashboard, by reason.",
             sql=f"""
-SELECT countIf(outcome = 'completed') / greatest(count(), 1) AS completed
+SELECT countIf(outcome = 'completed') / nullIf(count(), 0) AS completed
 FROM requests_final
 WHERE {_OURS}""",
         ),
@@ -58,7 +59,7 @@ WHERE {_OURS}""",
             height=4,
             about="Share of paid GPU time in which engines worked. Low beside full queues: look at the lanes.",
             sql="""
-SELECT sum(busy_ns) / greatest(sum(paid_ns), 1) AS busy
+SELECT sum(busy_ns) / nullIf(sum(paid_ns), 0) AS busy
 FROM gpu_samples
 WHERE $__timeFilter(ts) AND model IN (${model:singlequote})""",
         ),
@@ -68,6 +69,7 @@ WHERE $__timeFilter(ts) AND model IN (${model:singlequote})""",
             unit="s",
             width=4,
             height=4,
+            limits=((60, "orange"), (300, "red")),
             about="How old the newest row is. Grows while requests flow: the recorder is behind or down.",
             sql="""
 SELECT dateDiff('second', max(log_ts), now64(3)) AS age
@@ -79,7 +81,7 @@ FROM (
             title="Requests ended",
             kind="timeseries",
             unit="reqps",
-            stacked=True,
+            counts=True,
             about="By outcome and the time at which they were produced.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time, outcome AS line, count() / $__interval_s AS requests
@@ -89,10 +91,10 @@ GROUP BY time, line
 ORDER BY time""",
         ),
         Panel(
-            title="First token",
+            title="First token, percentiles",
             kind="timeseries",
             unit="ms",
-            about="Percentiles of completed requests. Grows with the queue: add replicas.",
+            about="Of completed requests. Grows with the queue: add replicas.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time,
     quantileTDigest(0.5)(ttft_ms) AS p50, quantileTDigest(0.95)(ttft_ms) AS p95, quantileTDigest(0.99)(ttft_ms) AS p99
@@ -102,10 +104,10 @@ GROUP BY time
 ORDER BY time""",
         ),
         Panel(
-            title="Whole answer",
+            title="Whole answer, percentiles",
             kind="timeseries",
             unit="ms",
-            about="Percentiles of completed requests, from the record to the end.",
+            about="Of completed requests, from the record to the end.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time,
     quantileTDigest(0.5)(e2e_ms) AS p50, quantileTDigest(0.95)(e2e_ms) AS p95, quantileTDigest(0.99)(e2e_ms) AS p99
@@ -117,6 +119,7 @@ ORDER BY time""",
         Panel(
             title="Queue depth",
             kind="timeseries",
+            decimals=0,
             about="Most requests still waiting after a batching decision, by model.",
             sql="""
 SELECT $__timeInterval(formed_ts) AS time, model AS line, max(queue_depth) AS waiting
@@ -128,7 +131,8 @@ ORDER BY time""",
         Panel(
             title="Tokens",
             kind="timeseries",
-            about="Per second, of prompts and answers.",
+            unit="suffix:tok/s",
+            about="Of prompts and answers.",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time,
     sum(tokens_in) / $__interval_s AS prompts, sum(tokens_out) / $__interval_s AS answers
@@ -140,6 +144,7 @@ ORDER BY time""",
         Panel(
             title="GPUs by what they did",
             kind="timeseries",
+            decimals=0,
             stacked=True,
             about="Busy, idle or loading a model, in GPUs.",
             sql="""
@@ -157,7 +162,7 @@ ORDER BY time""",
             kind="table",
             unit="short",
             width=24,
-            height=7,
+            height=10,
             about="Share of requests that kept what their class is promised; cancelled ones count neither way.",
             sql="""
 SELECT
@@ -172,9 +177,11 @@ SELECT
     ) / count(), 4) AS kept_ratio,
     any(t.objective_ratio) AS objective_ratio,
     round(quantileTDigestIf(0.95)(r.ttft_ms, outcome = 'completed' AND first_us > 0), 1) AS ttft_p95_ms,
-    any(t.ttft_ms) AS ttft_target_ms,
+    nullIf(any(t.ttft_ms), 0) AS ttft_target_ms,
+    round(quantileTDigestIf(0.95)(r.tpot_ms, outcome = 'completed' AND r.tpot_ms > 0), 1) AS tpot_p95_ms,
+    nullIf(any(t.tpot_ms), 0) AS tpot_target_ms,
     round(quantileTDigestIf(0.95)(r.e2e_ms, outcome = 'completed'), 1) AS e2e_p95_ms,
-    any(t.e2e_ms) AS e2e_target_ms
+    nullIf(any(t.e2e_ms), 0) AS e2e_target_ms
 FROM requests_final AS r
 LEFT JOIN (SELECT * FROM slo_targets FINAL) AS t ON t.model = r.model AND t.latency_class = r.latency_class
 WHERE $__timeFilter(produced_ts) AND r.model IN (${model:singlequote}) AND outcome != 'cancelled'

@@ -23,11 +23,12 @@ SELECT
     ParentSpanId AS parentSpanID,
     ServiceName AS serviceName,
     SpanName AS operationName,
-    toUnixTimestamp64Milli(Timestamp) AS startTime,
+    toUnixTimestamp64Nano(Timestamp) * 0.000001 AS startTime,
     Duration / 1e6 AS duration,
-    arrayMap(key -> map('key', key, 'value', SpanAttributes[key]), mapKeys(SpanAttributes)) AS tags
+    arrayMap(key -> map('key', key, 'value', SpanAttributes[key]), mapKeys(SpanAttributes)) AS tags,
+    if(StatusCode = 'Error', 2, 0) AS statusCode
 FROM otel_traces
-WHERE SpanAttributes['millrace.request.id'] = ${id:singlequote} AND $__timeFilter(Timestamp)
+WHERE SpanAttributes['millrace.request.id'] = ${id:singlequote} AND ${id:singlequote} != '' AND $__timeFilter(Timestamp)
 ORDER BY Timestamp
 LIMIT 1000""",
         ),
@@ -37,14 +38,14 @@ LIMIT 1000""",
             unit="none",
             width=24,
             height=6,
-            about="Milliseconds after the record, 0 where a station was not reached. Final: it wrote an end.",
+            about="Times after the record, 0 where a station was not reached. Final: it wrote an end.",
             sql="""
-SELECT tenant, model, latency_class AS class, attempt, hop, mode, worker, deployment, outcome, error_code,
-    final, admitted_us / 1000 AS admitted, batched_us / 1000 AS batched, dispatched_us / 1000 AS dispatched,
-    started_us / 1000 AS started, first_us / 1000 AS first_token, last_us / 1000 AS last_token,
-    finished_us / 1000 AS finished, tokens_in, tokens_out, gpu_ns / 1e6 AS gpu_ms
+SELECT attempt, hop, mode, worker, deployment, outcome, error_code AS error, final,
+    admitted_us / 1000 AS admitted_ms, batched_us / 1000 AS batched_ms, dispatched_us / 1000 AS dispatched_ms,
+    started_us / 1000 AS started_ms, first_us / 1000 AS first_ms, last_us / 1000 AS last_ms,
+    finished_us / 1000 AS finished_ms, tokens_in, tokens_out, gpu_ns / 1e6 AS gpu_ms
 FROM requests
-WHERE request_id = ${id:singlequote}
+WHERE request_id = ${id:singlequote} AND ${id:singlequote} != ''
 ORDER BY produced_ts, hop, started_us
 LIMIT 1 BY lane_topic, lane_partition, lane_offset, attempt, produced_ts""",
         ),
@@ -58,8 +59,9 @@ LIMIT 1 BY lane_topic, lane_partition, lane_offset, attempt, produced_ts""",
             sql="""
 SELECT ts, kind, process, worker, attempt, batch_size, tokens_out, outcome, error_code, reason, detail
 FROM events
-WHERE request_id = ${id:singlequote}
-ORDER BY ts, log_ts, kp, ko, ki""",
+WHERE request_id = ${id:singlequote} AND ${id:singlequote} != ''
+ORDER BY ts, log_ts, kp, ko, ki
+LIMIT 1000""",
         ),
     ),
 )

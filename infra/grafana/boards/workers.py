@@ -25,6 +25,7 @@ ORDER BY time""",
         Panel(
             title="Sequences running",
             kind="timeseries",
+            decimals=0,
             about="Most at once, by worker. Low beside a full queue: look at the reasons of the lanes.",
             sql=f"""
 SELECT $__timeInterval(ts) AS time, worker AS line, max(running_max) AS running
@@ -34,10 +35,10 @@ GROUP BY time, line
 ORDER BY time""",
         ),
         Panel(
-            title="Keys and values in use",
+            title="KV cache in use",
             kind="timeseries",
             unit="percentunit",
-            about="Share of the engine's cache that is taken, by worker. At 1 it preempts.",
+            about="Share of the engine's cache of keys and values that is taken, by worker. At 1 it preempts.",
             sql=f"""
 SELECT $__timeInterval(ts) AS time, worker AS line, max(kv_usage_ratio) AS used
 FROM engine_steps
@@ -49,9 +50,9 @@ ORDER BY time""",
             title="Step time",
             kind="timeseries",
             unit="ms",
-            about="Mean time of an engine step, by worker.",
+            about="Mean time of an engine step, by worker; none while it is idle.",
             sql=f"""
-SELECT $__timeInterval(ts) AS time, worker AS line, sum(busy_us) / greatest(sum(steps), 1) / 1000 AS step
+SELECT $__timeInterval(ts) AS time, worker AS line, sum(busy_us) / nullIf(sum(steps), 0) / 1000 AS step
 FROM engine_steps
 WHERE {_STEPS}
 GROUP BY time, line
@@ -60,7 +61,8 @@ ORDER BY time""",
         Panel(
             title="Tokens computed",
             kind="timeseries",
-            about="Per second over all workers: prompts (prefill) and answers (decode).",
+            unit="suffix:tok/s",
+            about="Over all workers: prompts (prefill) and answers (decode).",
             sql=f"""
 SELECT $__timeInterval(ts) AS time,
     sum(prefill_tokens) / $__interval_s AS prefill, sum(decode_tokens) / $__interval_s AS decode
@@ -72,10 +74,11 @@ ORDER BY time""",
         Panel(
             title="Attempts that ended early",
             kind="timeseries",
-            stacked=True,
+            unit="cps",
+            counts=True,
             about="Attempts without a terminal record: handed back, parked, dead. Frequent: look at the workers' logs.",
             sql="""
-SELECT $__timeInterval(produced_ts) AS time, outcome AS line, count() AS attempts
+SELECT $__timeInterval(produced_ts) AS time, outcome AS line, count() / $__interval_s AS attempts
 FROM attempts
 WHERE final = 0 AND $__timeFilter(produced_ts) AND model IN (${model:singlequote})
 GROUP BY time, line

@@ -17,7 +17,17 @@ from tests.integration.pages.macros import expanded
 
 pytestmark = pytest.mark.integration
 
-SPAN_COLUMNS = ["traceID", "spanID", "parentSpanID", "serviceName", "operationName", "startTime", "duration", "tags"]
+SPAN_COLUMNS = [
+    "traceID",
+    "spanID",
+    "parentSpanID",
+    "serviceName",
+    "operationName",
+    "startTime",
+    "duration",
+    "tags",
+    "statusCode",
+]
 
 
 def _panels() -> list[Any]:

@@ -6,7 +6,8 @@ import pytest
 
 from infra.grafana.boards import BOARDS
 from infra.grafana.build import ALERTS_FILE, FOLDER, alerts_text, text
-from infra.grafana.model import COLUMNS, Board, dashboard
+from infra.grafana.dashboard import COLUMNS, dashboard
+from infra.grafana.model import Board
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
