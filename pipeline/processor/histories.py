@@ -15,17 +15,17 @@ begin comes first; older ids are read while it works.
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from pipeline.processor.logs import Logs
 from pipeline.runtime import kafka
-from pipeline.runtime.backwards import Backwards, Span
+from pipeline.runtime.backwards import Span
 from pipeline.runtime.reading import Record, reader
 from pipeline.settings import KafkaSettings
 from processors.app import group_of
@@ -40,8 +40,6 @@ from topics.codec import decode_cancellation, decode_slot_record
 from topics.dispatches import Cancel, Dispatch
 from topics.errors import CodecError
 from topics.requests import ReplyTo
-
-logger = logging.getLogger(__name__)
 
 UNREAD: Final = 16_384
 """Records behind a committed offset that a former owner may have handled: what it may leave unacknowledged, and what it
@@ -129,7 +127,7 @@ class _Reading:
 
     def __init__(self, policy: Policy, consumer: AIOKafkaConsumer, legacies: Legacies) -> None:
         self._policy = policy
-        self._consumer = consumer
+        self._logs = Logs(consumer)
         self._legacies = legacies
         self._now_ms = int(time.time() * 1000)
         self._unread: dict[TopicPartition, Span] = {}
@@ -137,24 +135,27 @@ class _Reading:
         self._cancelled: dict[TopicPartition, Span] = {}
         self._returns = names.returns_topic(policy.model)
         self._ids: dict[TopicPartition, Span] = {}
-        self._cluster: Any = None
-        self._topics: list[str] = []
 
     async def positions(self, admin: AIOKafkaAdminClient) -> None:
         """Where the lanes and slots begin and end, and how far their groups have come."""
         model = self._policy.model
-        self._cluster = await self._consumer._client.fetch_all_metadata()
+        await self._logs.look()
         lanes = [names.Lane(model, latency_class).topic for latency_class in self._policy.classes]
-        ours = [place for place in self._places(*lanes, self._returns) if place.partition in self._legacies]
-        replies = [topic for topic in self._cluster.topics() if names.is_responses_topic(topic)]
+        ours = [place for place in self._logs.places(*lanes, self._returns) if place.partition in self._legacies]
+        replies = [topic for topic in self._logs.topics() if names.is_responses_topic(topic)]
         prefix = names.dispatch_topic(f"{model}@")
-        slots = sorted(topic for topic in self._cluster.topics() if topic.startswith(prefix))
+        slots = sorted(topic for topic in self._logs.topics() if topic.startswith(prefix))
         groups = [f"millrace.{model}.{topic.removeprefix(prefix)}" for topic in slots]
-        self._topics = [*lanes, self._returns, *slots, *replies, names.CANCELLATIONS]
-        await self._find_leaders()
-        behind = [self._behind(admin, group, self._places(topic)) for topic, group in zip(slots, groups, strict=True)]
+        self._logs.wanted = [*lanes, self._returns, *slots, *replies, names.CANCELLATIONS]
+        await self._logs.find_leaders()
+        behind = [
+            self._logs.behind(admin, group, self._logs.places(topic))
+            for topic, group in zip(slots, groups, strict=True)
+        ]
         self._unread, self._cancelled, *found = await asyncio.gather(
-            self._behind(admin, group_of(model), ours), self._of_late(self._places(names.CANCELLATIONS)), *behind
+            self._logs.behind(admin, group_of(model), ours),
+            self._of_late(self._logs.places(names.CANCELLATIONS)),
+            *behind,
         )
         for spans in found:
             self._slots |= spans
@@ -162,18 +163,13 @@ class _Reading:
             legacy.begin({place.topic: span[0] for place, span in self._unread.items() if place.partition == number})
         since_ms = self._now_ms - int(1000 * self._policy.dedupe_window_s)
         committed = {p: span[0] for p, span in self._unread.items() if p.topic != self._returns}
-        firsts = await self._offsets(committed, since_ms)
+        firsts = await self._since(committed, since_ms)
         self._ids = {place: (min(max(firsts[place], end - LIMIT), end), end) for place, end in committed.items()}
 
     async def unread(self) -> None:
         """What the former owners have read and not committed."""
         spans = {place: (first, min(end, first + UNREAD)) for place, (first, end) in self._unread.items()}
-        await self._find_leaders()
-        async for records in Backwards(self._consumer, spans, step=UNREAD):
-            for record in records:
-                legacy, at = self._legacies[record.partition], Address(record.topic, record.partition, record.offset)
-                tell = legacy.on_returned if record.topic == self._returns else legacy.on_waiting
-                tell(at, record.timestamp, record.value)
+        await self._logs.read(spans, self._on_unread, step=UNREAD)
 
     async def slots_and_cancellations(self) -> None:
         """What lies in the slots: dispatches that are in flight or of requests that are not committed. And the
@@ -183,9 +179,9 @@ class _Reading:
         oldest_ms = min((at_ms for at_ms in since_ms if at_ms is not None), default=None)
         spans = dict(self._slots)
         if oldest_ms is not None:
-            firsts = await self._offsets({place: end for place, (_, end) in spans.items()}, oldest_ms - SKEW_MS)
+            firsts = await self._since({place: end for place, (_, end) in spans.items()}, oldest_ms - SKEW_MS)
             spans = {place: (min(first, firsts[place]), end) for place, (first, end) in spans.items()}
-        await self._read(spans | self._cancelled, self._on_slot_record_or_cancellation, within_s=SLOTS_S)
+        await self._logs.read(spans | self._cancelled, self._on_slot_record_or_cancellation, within_s=SLOTS_S)
 
     async def answers(self, questions: Iterable[Question]) -> None:
         """What became of requests that are not committed and were not dispatched."""
@@ -207,13 +203,18 @@ class _Reading:
     async def ids(self, spans: Mapping[TopicPartition, Span], *, within_s: float | None) -> dict[TopicPartition, Span]:
         """Read ids until time is up or enough are known, and return what was not read."""
         legacies = self._legacies.values()
-        left = await self._read(spans, self._on_committed, within_s=within_s, enough=lambda: _are_full(legacies))
+        left = await self._logs.read(spans, self._on_committed, within_s=within_s, enough=lambda: _are_full(legacies))
         if not left and not any(legacy.identities.is_full for legacy in legacies):
             for legacy in legacies:
                 legacy.seen_since_ms = self._now_ms - int(1000 * self._policy.dedupe_window_s)
         return {} if _are_full(legacies) else left
 
     # Records
+
+    def _on_unread(self, record: Record) -> None:
+        legacy, at = self._legacies[record.partition], Address(record.topic, record.partition, record.offset)
+        tell = legacy.on_returned if record.topic == self._returns else legacy.on_waiting
+        tell(at, record.timestamp, record.value)
 
     def _on_slot_record_or_cancellation(self, record: Record) -> None:
         if record.topic == names.CANCELLATIONS:
@@ -258,28 +259,18 @@ class _Reading:
             at = Address(record.topic, record.partition, record.offset)
             identities.on_record(at, record.timestamp, record.value)
 
-    # Reading
-
-    async def _find_leaders(self) -> None:
-        """Let the client know who leads all partitions that may be read, at once.
-
-        It forgets those of topics that it is not assigned, and finds out by a request that fails, and a rest of 0.1 s.
-        """
-        await self._consumer._client.set_topics(self._topics)
-
-    def _places(self, *topics: str) -> list[TopicPartition]:
-        return [TopicPartition(t, p) for t in topics for p in sorted(self._cluster.partitions_for_topic(t) or ())]
+    # Answers
 
     async def _answered(self, questions: list[Question]) -> dict[str, Fate]:
         scan = AnswerScan(questions)
         since = {TopicPartition(reply.topic, reply.partition): at_ms - SKEW_MS for reply, at_ms in scan.spans()}
         if not questions:
             return {}
-        await self._find_leaders()
-        existing = set(self._places(*{place.topic for place in since}))
-        ends = await self._ends([place for place in since if place in existing])
-        found = await self._consumer.offsets_for_times({place: since[place] for place in ends}) if ends else {}
-        spans = {place: (found[place].offset if found.get(place) else end, end) for place, end in ends.items()}
+        await self._logs.find_leaders()
+        existing = set(self._logs.places(*{place.topic for place in since}))
+        ends = await self._logs.ends([place for place in since if place in existing])
+        firsts = await self._logs.since(ends, since)
+        spans = {place: (firsts[place], end) for place, end in ends.items()}
 
         def on_record(record: Record) -> None:
             try:
@@ -288,64 +279,17 @@ class _Reading:
             except CodecError:
                 return  # not a record of the answer that is looked for
 
-        await self._read(spans, on_record, within_s=ANSWERS_S)
+        await self._logs.read(spans, on_record, within_s=ANSWERS_S)
         return scan.fates()
-
-    async def _read(
-        self,
-        spans: Mapping[TopicPartition, Span],
-        tell: Callable[[Record], None],
-        *,
-        within_s: float | None,
-        enough: Callable[[], bool] = lambda: False,
-    ) -> dict[TopicPartition, Span]:
-        """Read from the ends back until time is up or it is enough, and return what was not read."""
-        give_up_at_s = float("inf") if within_s is None else time.monotonic() + within_s
-        if any(first < end for first, end in spans.values()):
-            await self._find_leaders()
-        reading = Backwards(self._consumer, spans)
-        async for records in reading:
-            for record in records:
-                tell(record)
-            if time.monotonic() > give_up_at_s or enough():
-                break
-        return reading.left
-
-    async def _behind(
-        self, admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]
-    ) -> dict[TopicPartition, Span]:
-        """What a group has not committed of some partitions."""
-        if not places:
-            return {}
-        firsts, ends, committed = await asyncio.gather(
-            self._consumer.beginning_offsets(places),
-            self._ends(places),
-            admin.list_consumer_group_offsets(group, partitions=places),
-        )
-        found = {}
-        for place in places:
-            offset = committed[place].offset if place in committed else -1
-            first = max(offset, firsts[place])
-            if 0 <= offset < first:
-                logger.error("%s/%s: offsets %s to %s were removed before they were handled", *place, offset, first - 1)
-            found[place] = (min(first, ends[place]), ends[place])
-        return found
 
     async def _of_late(self, places: list[TopicPartition]) -> dict[TopicPartition, Span]:
         """Where the cancellations of the longest deadline lie."""
-        ends = await self._ends(places)
-        firsts = await self._offsets(ends, self._now_ms - self._policy.longest_deadline_ms)
+        ends = await self._logs.ends(places)
+        firsts = await self._since(ends, self._now_ms - self._policy.longest_deadline_ms)
         return {place: (max(firsts[place], end - CANCELLED // len(places)), end) for place, end in ends.items()}
 
-    async def _ends(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict(await self._consumer.end_offsets(places)) if places else {}
-
-    async def _offsets(self, ends: Mapping[TopicPartition, int], at_ms: int) -> dict[TopicPartition, int]:
-        """The first offsets that are not older than a time; the ends where there are none."""
-        if not ends:
-            return {}
-        found = await self._consumer.offsets_for_times(dict.fromkeys(ends, max(0, at_ms)))
-        return {place: end if found.get(place) is None else found[place].offset for place, end in ends.items()}
+    async def _since(self, ends: Mapping[TopicPartition, int], at_ms: int) -> dict[TopicPartition, int]:
+        return await self._logs.since(ends, dict.fromkeys(ends, at_ms))
 
 
 def _are_full(legacies: Iterable[Legacy]) -> bool:
