@@ -5,6 +5,7 @@ that has been put out twice and begins again: requests name a deadline, so that 
 """
 
 import asyncio
+import re
 import resource
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -195,4 +196,6 @@ async def test_requests_that_retention_has_removed_are_skipped_and_told(site: Si
     assert answers[wire.produced[3]].outcome == "completed"
     assert not {wire.produced[1], wire.produced[2]} & answers.keys()
     said = cluster.children[name].log_text()
-    assert f"{LANE.topic}/0: offsets {first} to {first + 1} were removed before they were handled" in said
+    skipped = re.search(rf"{LANE.topic}/0: offsets (\d+) to {first + 1} were removed before they were handled", said)
+    assert skipped is not None, said
+    assert int(skipped[1]) <= first  # on a busy machine the last commits may be missing: what they mean is gone as well

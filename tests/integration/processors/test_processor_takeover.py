@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from infra.devstack.kafka import KafkaBroker
 from pipeline.runtime import kafka as clients
@@ -188,6 +189,9 @@ async def _members(plant: Plant, count: int) -> bool:
     await admin.start()
     try:
         (response,) = await admin.describe_consumer_groups([f"millrace.{plant.model}"])
+    except GroupCoordinatorNotAvailableError:
+        return False  # a new broker makes the topic of its groups when the first one comes
+    else:
         (_, _, state, _, _, members, *_) = response.groups[0]
         return state == "Stable" and len(members) == count
     finally:
