@@ -8,6 +8,6 @@ clusters, grants, TLS, the native protocol, ClickHouse's own block compression.
 from sinks.clickhouse.http.access import User
 from sinks.clickhouse.http.embedded import EmbeddedServer
 from sinks.clickhouse.http.errors import StatementError
-from sinks.clickhouse.http.interface import Limits
+from sinks.clickhouse.http.limits import Limits
 
 __all__ = ["EmbeddedServer", "Limits", "StatementError", "User"]

@@ -6,7 +6,7 @@ import signal
 
 from sinks.clickhouse.http.access import User
 from sinks.clickhouse.http.embedded import DEFAULT_POOL, EmbeddedServer
-from sinks.clickhouse.http.interface import Limits
+from sinks.clickhouse.http.limits import Limits
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.max_execution_time_s,
         help="of one statement, 0 for no limit (default: %(default)s)",
     )
+    parser.add_argument(
+        "--max-total-memory-bytes",
+        type=int,
+        help="of all statements together, 0 for no limit (default: two fifths of the machine's)",
+    )
     return parser
 
 
@@ -55,7 +60,11 @@ def _server(arguments: argparse.Namespace) -> EmbeddedServer:
         users=users,
         database=arguments.database,
         pool=arguments.pool,
-        limits=Limits(max_memory_usage_bytes=arguments.max_memory_bytes, max_execution_time_s=arguments.max_time_s),
+        limits=Limits(
+            max_memory_usage_bytes=arguments.max_memory_bytes,
+            max_execution_time_s=arguments.max_time_s,
+            max_total_memory_bytes=arguments.max_total_memory_bytes,
+        ),
     )
 
 

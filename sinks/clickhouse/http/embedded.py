@@ -13,7 +13,8 @@ from aiohttp import web
 
 from sinks.clickhouse.http.access import Access, User
 from sinks.clickhouse.http.bodies import PIECE_BYTES
-from sinks.clickhouse.http.interface import HttpInterface, Limits
+from sinks.clickhouse.http.interface import HttpInterface
+from sinks.clickhouse.http.limits import CONFIG_FILE, Limits
 from sinks.clickhouse.http.local import Channel, LocalClient, Row
 from sinks.clickhouse.http.pool import HandlePool
 from sinks.clickhouse.http.running import RunningStatements
@@ -37,7 +38,7 @@ class EmbeddedServer:
         users: who may ask over HTTP; by default `default` without a password.
         database: where statements without one run; made (engine Atomic) if it is missing.
         pool: statements of clients that run at once, of those that may write and of those that may not.
-        limits: defaults of clients' statements.
+        limits: of clients' statements.
     """
 
     def __init__(
@@ -79,12 +80,15 @@ class EmbeddedServer:
         Raises:
             TransportError: the path belongs to another process, or the port does.
         """
-        await asyncio.to_thread(Path(self._path).mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(self._configure)
         ((timezone,),) = await self._local.query("SELECT timezone()")
         if self._database != "default":
             await self._local.execute(f"CREATE DATABASE IF NOT EXISTS `{self._database}` ENGINE = Atomic")
+        await self._bound_clients()
         running = RunningStatements(self._control)
-        self._pool = HandlePool(path=self._path, size=self._pool_size, wait_s=POOL_WAIT_S, kill=running.kill)
+        self._pool = HandlePool(
+            path=self._path, limits=self._limits, size=self._pool_size, wait_s=POOL_WAIT_S, kill=running.kill
+        )
         interface = HttpInterface(
             pool=self._pool,
             access=self._access,
@@ -124,6 +128,19 @@ class EmbeddedServer:
     ) -> pa.Table:
         """`LocalClient.query_arrow`: the result of a SELECT as an Arrow table."""
         return await self._local.query_arrow(sql, settings=settings, params=params)
+
+    def _configure(self) -> None:
+        folder = Path(self._path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG_FILE).write_text(self._limits.config(folder.resolve()))
+
+    async def _bound_clients(self) -> None:
+        rows = await self._local.query(
+            "SELECT value FROM system.server_settings WHERE name = 'max_server_memory_usage'"
+        )
+        engine_bytes = int(str(rows[0][0])) if rows else 0
+        for statement in self._limits.workload(engine_bytes):
+            await self._local.execute(statement)
 
     async def _listen(self, interface: HttpInterface) -> None:
         self._runner = web.AppRunner(

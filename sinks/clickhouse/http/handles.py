@@ -5,7 +5,7 @@ time per handle. Sharing handles among requests is the pool's work.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import chdb
 
 from sinks.clickhouse.http.errors import StatementError, from_engine
+from sinks.clickhouse.http.limits import connection_string
 from sinks.clickhouse.http.requests import ExternalTable
 from sinks.clickhouse.http.spool import Spool
 
@@ -55,15 +56,15 @@ class Handle:
     Args:
         path: the engine's directory, the same for every handle of a process.
         mark: names the handle in `log_comment`, by which its running statement is found and killed. No quotes in it.
-        readonly: refuse writes for good (`readonly = 2`); reading and changing other settings stay possible.
+        opening: statements that every new connection runs before anything else: `Limits.opening`.
         keeps_state: the connection outlives failures and keeps its temporary tables: a session's.
     """
 
-    def __init__(self, path: str, *, mark: str, readonly: bool = False, keeps_state: bool = False) -> None:
+    def __init__(self, path: str, *, mark: str, opening: Sequence[str] = (), keeps_state: bool = False) -> None:
         self.mark = mark
-        self.readonly = readonly
         self.is_dirty = False
         self._path = path
+        self._opening = opening
         self._folder = Path(path)
         self._keeps_state = keeps_state
         self._database = DEFAULT_DATABASE
@@ -221,13 +222,13 @@ class Handle:
         return self._insert
 
     def _open(self) -> None:
-        self._connection = chdb.connect(self._path)
+        self._connection = chdb.connect(connection_string(self._path))
         self._database = DEFAULT_DATABASE
         self._settings = {}
         self._passing_tables = []
         self.is_dirty = False
-        if self.readonly:
-            self.run("SET readonly = 2")
+        for sql in self._opening:
+            self.run(sql)
 
     def _failed(self, error: RuntimeError) -> StatementError:
         self.is_dirty = True

@@ -8,7 +8,6 @@ the request's thread.
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from sinks.clickhouse.http.bodies import Asked, Body, read_request
 from sinks.clickhouse.http.compression import Deflater
 from sinks.clickhouse.http.errors import StatementError
 from sinks.clickhouse.http.handles import ENGINE_VERSION
+from sinks.clickhouse.http.limits import Limits, Rights
 from sinks.clickhouse.http.pool import HandlePool, Lease
 from sinks.clickhouse.http.running import RunningStatements
 from sinks.clickhouse.http.sessions import SessionKey
@@ -27,23 +27,6 @@ from sinks.clickhouse.http.streaming import describe_empty, stream_result
 READONLY = 164
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _READS = frozenset({Kind.SELECT, Kind.SHOW})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Defaults for every statement of a client, who may set others: a guard against accidents, not against malice."""
-
-    max_memory_usage_bytes: int = 4 << 30
-    """Memory of one statement; 0 is no limit."""
-    max_execution_time_s: float = 300.0
-    """Run time of one statement, a stream's pauses included; 0 is no limit."""
-
-    def settings(self) -> dict[str, str]:
-        """As settings of the engine."""
-        return {
-            "max_memory_usage": str(self.max_memory_usage_bytes),
-            "max_execution_time": f"{self.max_execution_time_s:g}",
-        }
 
 
 class HttpInterface:
@@ -93,10 +76,10 @@ class HttpInterface:
         statement, options = asked.statement, asked.options
         if statement.text.strip() == native.PREFLIGHT and options.protocol_revision >= native.PREFLIGHT_REVISION:
             return self._preflight(headers)
-        readonly = user.readonly or options.wants_readonly or request.method in _SAFE_METHODS
-        if statement.kind is Kind.KILL and readonly:
+        rights = _rights(user, is_reading=options.wants_readonly or request.method in _SAFE_METHODS)
+        if statement.kind is Kind.KILL and rights.is_readonly:
             raise StatementError("Cannot execute query in readonly mode", engine_code=READONLY, name="READONLY")
-        async with self._leased(asked, user, readonly) as lease:
+        async with self._leased(asked, user, rights) as lease:
             with self._running.entered(options.query_id, lease.handle.mark):
                 await self._prepare(lease, asked)
                 for table in asked.tables:
@@ -116,12 +99,12 @@ class HttpInterface:
         return web.Response(body=block, headers={**headers, **responses.result_headers("Native", None)})
 
     @asynccontextmanager
-    async def _leased(self, asked: Asked, user: User, readonly: bool) -> AsyncIterator[Lease]:
+    async def _leased(self, asked: Asked, user: User, rights: Rights) -> AsyncIterator[Lease]:
         session_id = asked.options.session_id
         if session_id is None:
-            lease = await self._pool.lease(readonly=readonly)
+            lease = await self._pool.lease(rights)
         else:
-            key = SessionKey(user.name, session_id, readonly)
+            key = SessionKey(user.name, session_id, rights)
             lease = await self._pool.lease_session(key, timeout_s=asked.options.session_timeout_s)
         try:
             yield lease
@@ -133,7 +116,7 @@ class HttpInterface:
     async def _prepare(self, lease: Lease, asked: Asked) -> None:
         database = asked.options.database or (None if asked.options.session_id else self._database)
         settings = {**self._limits, **asked.options.settings}
-        if lease.handle.readonly:
+        if lease.rights.is_readonly:
             settings.pop("readonly", None)
         await lease.run(lease.handle.prepare, database, settings)
 
@@ -167,6 +150,12 @@ class HttpInterface:
         return web.Response(
             body=packed, headers={**headers, **summary, **responses.result_headers(format_name, deflater.encoding)}
         )
+
+
+def _rights(user: User, *, is_reading: bool) -> Rights:
+    if user.readonly:
+        return Rights.VIEW
+    return Rights.READ if is_reading else Rights.WRITE
 
 
 async def _alive(_: web.Request) -> web.StreamResponse:

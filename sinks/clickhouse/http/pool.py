@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from sinks.clickhouse.http.errors import StatementError
 from sinks.clickhouse.http.handles import Handle
+from sinks.clickhouse.http.limits import Limits, Rights
 from sinks.clickhouse.http.sessions import SessionKey, Sessions
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Lease:
     """One request's exclusive use of one handle, until `release`."""
 
     handle: Handle
+    rights: Rights
     executor: ThreadPoolExecutor
     give_back: Callable[["Lease", bool], None]
     running: "asyncio.Future[object] | None" = field(default=None, init=False)
@@ -56,36 +58,40 @@ class HandlePool:
 
     Args:
         path: the engine's directory.
+        limits: of the statements.
         size: requests of each sort, at least 1.
         wait_s: how long a request waits for its turn before it is refused, in seconds.
         kill: ends the statement that runs on the handle of a mark, if one does.
     """
 
-    def __init__(self, *, path: str, size: int, wait_s: float, kill: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, *, path: str, limits: Limits, size: int, wait_s: float, kill: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._path = path
+        self._limits = limits
         self._wait_s = wait_s
         self._kill = kill
         self._numbers = itertools.count(1)
-        self._free: dict[bool, list[Handle]] = {False: [], True: []}
+        self._free: dict[Rights, list[Handle]] = {rights: [] for rights in Rights}
         self._turns = {False: asyncio.Semaphore(size), True: asyncio.Semaphore(size)}
         self._sessions: Sessions[Handle] = Sessions(MAX_IDLE_SESSIONS)
         self._settling: set[asyncio.Task[None]] = set()
         self._executor = ThreadPoolExecutor(2 * size + 1, thread_name_prefix="clickhouse-http")
 
-    async def lease(self, *, readonly: bool) -> Lease:
+    async def lease(self, rights: Rights) -> Lease:
         """Borrow a handle without history.
 
         Raises:
             StatementError: no turn came in time.
         """
-        await self._take_turn(readonly)
-        free = self._free[readonly]
+        await self._take_turn(rights)
+        free = self._free[rights]
         try:
-            handle = free.pop() if free else await self._opened(readonly=readonly, keeps_state=False)
+            handle = free.pop() if free else await self._opened(rights, keeps_state=False)
         except BaseException:
-            self._turns[readonly].release()
+            self._turns[rights.is_readonly].release()
             raise
-        return Lease(handle, self._executor, self._settle(lambda: free.append(handle)))
+        return Lease(handle, rights, self._executor, self._settle(lambda: free.append(handle)))
 
     async def lease_session(self, key: SessionKey, *, timeout_s: float) -> Lease:
         """Borrow the handle of a session, which is opened if there is none.
@@ -93,37 +99,37 @@ class HandlePool:
         Raises:
             StatementError: another request of the same session is running, or no turn came in time.
         """
-        await self._take_turn(key.readonly)
+        await self._take_turn(key.rights)
         try:
             now_s = asyncio.get_running_loop().time()
             await self._close_all(self._sessions.overdue(now_s))
             session = self._sessions.borrow(key, now_s=now_s, timeout_s=timeout_s)
             try:
-                handle = session.handle or await self._opened(readonly=key.readonly, keeps_state=True)
+                handle = session.handle or await self._opened(key.rights, keeps_state=True)
             except BaseException:
                 self._sessions.drop(key)
                 raise
         except BaseException:
-            self._turns[key.readonly].release()
+            self._turns[key.rights.is_readonly].release()
             raise
         session.handle = handle
 
         def unlock() -> None:
             session.is_lent = False
 
-        return Lease(handle, self._executor, self._settle(unlock))
+        return Lease(handle, key.rights, self._executor, self._settle(unlock))
 
     async def close(self) -> None:
         """Wait for what still runs on given-back handles, then close every handle."""
         if self._settling:
             await asyncio.wait(self._settling)
-        await self._close_all([*self._free[False], *self._free[True], *self._sessions.handles()])
+        await self._close_all([*itertools.chain(*self._free.values()), *self._sessions.handles()])
         self._executor.shutdown(wait=True)
 
-    async def _take_turn(self, readonly: bool) -> None:
+    async def _take_turn(self, rights: Rights) -> None:
         try:
             async with asyncio.timeout(self._wait_s):
-                await self._turns[readonly].acquire()
+                await self._turns[rights.is_readonly].acquire()
         except TimeoutError:
             raise StatementError(
                 f"No connection of the pool became free within {self._wait_s:g} s; retry, or serve with a larger pool",
@@ -131,10 +137,11 @@ class HandlePool:
                 name="TOO_MANY_SIMULTANEOUS_QUERIES",
             ) from None
 
-    async def _opened(self, *, readonly: bool, keeps_state: bool) -> Handle:
+    async def _opened(self, rights: Rights, *, keeps_state: bool) -> Handle:
         mark = f"http-{next(self._numbers)};"
+        opening = self._limits.opening(rights)
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: Handle(self._path, mark=mark, readonly=readonly, keeps_state=keeps_state)
+            self._executor, lambda: Handle(self._path, mark=mark, opening=opening, keeps_state=keeps_state)
         )
 
     async def _close_all(self, handles: list[Handle]) -> None:
@@ -145,7 +152,7 @@ class HandlePool:
         def settle(lease: Lease, kill: bool) -> None:
             def finish() -> None:
                 put_back()
-                self._turns[lease.handle.readonly].release()
+                self._turns[lease.rights.is_readonly].release()
 
             is_idle = lease.running is None or lease.running.done()
             if is_idle and not lease.handle.is_open:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sinks.clickhouse.http.errors import StatementError
+from sinks.clickhouse.http.limits import Rights
 
 H = TypeVar("H")
 
@@ -16,7 +17,7 @@ class SessionKey:
 
     user: str
     session_id: str
-    readonly: bool
+    rights: Rights
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ Run by the tests, because the engine opens once per process. Prints one JSON obj
 
 import asyncio
 import json
+import resource
 import subprocess
 import sys
 from typing import Any
@@ -18,14 +19,23 @@ ROWS = 10_000
 ENDLESS = "SELECT count() FROM numbers(1000000000000) WHERE number % 7 = 9"
 
 
+GREEDY = "SELECT length(groupArray(number)) FROM numbers(800000000)"
+"""Takes eight gigabytes where nothing stops it."""
+INSERTS = 20
+TOTAL_BYTES = 300 << 20
+"""For all statements of clients together; a single one may have more."""
+
+
 async def observe(path: str) -> dict[str, Any]:
-    server = EmbeddedServer(path, database="account", pool=2, limits=Limits(max_execution_time_s=20))
+    limits = Limits(max_execution_time_s=20, max_total_memory_bytes=TOTAL_BYTES)
+    server = EmbeddedServer(path, database="account", pool=2, limits=limits)
     await server.start()
     try:
         return {
             **await _insert_and_query(server),
             **await _fail_and_go_on(server),
             **await _serve_while_clients_are_heavy(server),
+            **await _insert_while_clients_are_greedy(server),
             "second_owner": await _second_owner(path),
         }
     finally:
@@ -90,6 +100,30 @@ async def _serve_while_clients_are_heavy(server: EmbeddedServer) -> dict[str, An
             task.cancel()
         await asyncio.gather(*heavy, return_exceptions=True)
     return {"total_under_load": total, "database": database}
+
+
+async def _insert_while_clients_are_greedy(server: EmbeddedServer) -> dict[str, Any]:
+    """Clients ask again and again for more memory than they may have together, while the owner inserts."""
+    await server.execute("CREATE TABLE account.g (a UInt64, s String) ENGINE = MergeTree ORDER BY a")
+    codes: list[str] = []
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    async def ask(many: httpx.AsyncClient, *, readonly: int) -> None:
+        while True:
+            answer = await many.post(f"/?max_memory_usage=0&max_execution_time=0&readonly={readonly}", content=GREEDY)
+            codes.append(answer.headers.get("X-ClickHouse-Exception-Code", ""))
+
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as many:
+        greedy = [asyncio.create_task(ask(many, readonly=number % 2)) for number in range(4)]
+        await eventually(lambda: len(codes) >= len(greedy), within_s=60)
+        for _ in range(INSERTS):
+            await server.execute("INSERT INTO account.g SELECT number, repeat('x', 200) FROM numbers(20000)")
+        for task in greedy:
+            task.cancel()
+        await asyncio.gather(*greedy, return_exceptions=True)
+    ((inserted,),) = await server.query("SELECT count() FROM account.g")
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"inserted": inserted, "refusals": sorted(set(codes)), "grown_bytes": (peak_kib - before_kib) * 1024}
 
 
 async def _second_owner(path: str) -> str:

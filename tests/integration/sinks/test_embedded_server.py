@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from sinks.clickhouse.http.limits import OWNER_BYTES
 from tests.integration.sinks import owner_child
 
 pytestmark = pytest.mark.integration
 
+MEMORY_OF_CLIENTS, MEMORY_OF_ALL = "777", "241"
+"""ClickHouse's codes of a statement that was ended because its workload, or the engine, had no memory left."""
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -44,6 +47,12 @@ def test_failures_carry_the_engines_code_and_leave_nothing_behind(seen: dict[str
 
 def test_the_owner_is_not_held_up_by_clients_that_use_up_the_pool(seen: dict[str, Any]) -> None:
     assert seen["total_under_load"] == owner_child.ROWS + 2
+
+
+def test_the_owner_inserts_while_clients_want_more_memory_than_they_may_have_together(seen: dict[str, Any]) -> None:
+    assert seen["inserted"] == 20_000 * owner_child.INSERTS
+    assert set(seen["refusals"]) <= {MEMORY_OF_CLIENTS, MEMORY_OF_ALL}
+    assert seen["grown_bytes"] < 2 * (owner_child.TOTAL_BYTES + OWNER_BYTES)  # 32 GiB were asked for
 
 
 def test_clients_land_in_the_servers_database(seen: dict[str, Any]) -> None:

@@ -469,6 +469,63 @@ def test_a_readonly_user_reads_and_neither_writes_nor_kills(server: Server, tabl
         viewer.close()
 
 
+LIFTING: list[tuple[dict[str, str], str, int]] = [
+    ({"max_memory_usage": "0"}, "SELECT 1", 452),
+    ({"max_memory_usage": "99999999999"}, "SELECT 1", 452),
+    ({"max_execution_time": "0"}, "SELECT 1", 452),
+    ({"max_execution_time": "301"}, "SELECT 1", 452),
+    ({"workload": "default"}, "SELECT 1", 452),
+    ({"max_untracked_memory": "99999999999"}, "SELECT 1", 452),
+    ({"session_id": "l1"}, "SET max_memory_usage = 0", 452),
+    ({"session_id": "l1"}, "SET max_execution_time = DEFAULT", 452),
+    ({"session_id": "l1"}, "SET readonly = 0", 164),
+    ({}, "SELECT 1 SETTINGS max_memory_usage = 0", 452),
+    ({}, "SELECT 1 SETTINGS max_execution_time = 0", 452),
+    ({"max_memory_usage": "5000"}, "SELECT 1 SETTINGS max_memory_usage = 5000000000", 452),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(("settings", "sql", "code"), LIFTING)
+def test_a_readonly_user_cannot_lift_its_limits(
+    http: httpx.Client, method: str, settings: dict[str, str], sql: str, code: int
+) -> None:
+    answer = http.request(method, "/", params={"user": "viewer", "query": sql, **settings})
+
+    assert answer.headers["X-ClickHouse-Exception-Code"] == str(code), answer.text
+    assert answer.status_code != 200
+
+
+@pytest.mark.parametrize("session", [{}, {"session_id": "l2"}])
+def test_a_change_of_profile_lifts_no_limit(http: httpx.Client, session: dict[str, str]) -> None:
+    viewer = {"user": "viewer", **session}
+    for name in ("default", "client", "reader"):
+        http.post("/", params=viewer, content=f"SET profile = '{name}'")
+
+    for params in ({"max_memory_usage": "0"}, {"profile": "default", "max_memory_usage": "0"}):
+        assert "SETTING_CONSTRAINT_VIOLATION" in http.post("/", params={**viewer, **params}, content="SELECT 1").text
+    assert http.post("/", params=viewer, content="SELECT getSetting('max_memory_usage')").text == f"{4 << 30}\n"
+
+
+def test_a_limit_of_a_subquery_lifts_none_of_the_statement(http: httpx.Client) -> None:
+    viewer = {"user": "viewer", "max_memory_usage": "100000000"}
+    inner = "SELECT length(groupArray(number)) FROM numbers(50000000)"
+    answer = http.post("/", params=viewer, content=f"SELECT * FROM ({inner} SETTINGS max_memory_usage = 0)")
+
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "241"
+
+
+def test_a_readonly_user_may_lower_its_limits_and_who_writes_may_set_them(http: httpx.Client) -> None:
+    limits = "SELECT getSetting('max_memory_usage'), getSetting('max_execution_time')"
+    lower = {"max_memory_usage": "1000000000", "max_execution_time": "7"}
+    higher = {"max_memory_usage": "9000000000", "max_execution_time": "700"}
+
+    assert http.post("/", params={"user": "viewer", **lower}, content=limits).text == "1000000000\t7\n"
+    assert http.post("/", params=higher, content=limits).text == "9000000000\t700\n"
+    assert http.get("/", params={"query": limits, **higher}).text == "9000000000\t700\n"
+    assert "452" in http.post("/?workload=default", content="SELECT 1").headers["X-ClickHouse-Exception-Code"]
+
+
 def test_a_password_is_checked(server: Server) -> None:
     with pytest.raises(DatabaseError, match="AUTHENTICATION_FAILED"):
         server.client(username="writer", password="bad")

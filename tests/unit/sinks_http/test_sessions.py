@@ -3,11 +3,12 @@
 import pytest
 
 from sinks.clickhouse.http.errors import StatementError
+from sinks.clickhouse.http.limits import Rights
 from sinks.clickhouse.http.sessions import SessionKey, Sessions
 
 
-def key(session_id: str = "s", *, user: str = "u", readonly: bool = False) -> SessionKey:
-    return SessionKey(user, session_id, readonly)
+def key(session_id: str = "s", *, user: str = "u", rights: Rights = Rights.WRITE) -> SessionKey:
+    return SessionKey(user, session_id, rights)
 
 
 def test_a_session_is_for_one_request_at_a_time() -> None:
@@ -23,7 +24,7 @@ def test_users_do_not_share_sessions() -> None:
     sessions: Sessions[str] = Sessions(limit=2)
     session = sessions.borrow(key(), now_s=0, timeout_s=60)
     assert sessions.borrow(key(user="v"), now_s=0, timeout_s=60) is not session
-    assert sessions.borrow(key(readonly=True), now_s=0, timeout_s=60) is not session
+    assert sessions.borrow(key(rights=Rights.READ), now_s=0, timeout_s=60) is not session
 
 
 def test_a_session_is_forgotten_after_its_timeout_but_never_while_it_runs() -> None:
