@@ -1,12 +1,13 @@
 """What the scheduler writes into the trace: rows, made from decisions. Pure; the shell ships them."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from processors.batching.controller import NO_REASON, Batch, Deferral, Part, Why
 from processors.policy import Identity, Policy
 from processors.queueing.ticket import Ticket
+from topics.dispatches import Told
 from topics.headers import parent_span
 from topics.names import split_origin
 from topics.trace import BatchRow, EventRow, RequestRow
@@ -16,11 +17,22 @@ MIXED: Final = "mixed"
 """`latency_class` of a batch that was filled across classes."""
 
 
+class Before(NamedTuple):
+    """What a request's sender had of its answer before a row: tokens, and when the first and the newest came."""
+
+    tokens: int = 0
+    first_us: int = 0
+    last_us: int = 0
+
+
+NOTHING_BEFORE: Final = Before()
+
+
 class Ending(Struct, kw_only=True, frozen=True):
     """A request that ends in the processor, admitted or not.
 
     `parent` is the producer's span and its flags (`topics.headers.parent_span`). `used_tokens`, of prompt and answer,
-    are those of workers that handed it back.
+    are those of workers that handed it back, `told` is what they have told of its answer.
     """
 
     origin: str
@@ -40,6 +52,7 @@ class Ending(Struct, kw_only=True, frozen=True):
     parent: tuple[int, int] = (0, 0)
     endpoint: str = ""
     used_tokens: int = 0
+    told: Told | None = None
 
 
 class Account:
@@ -117,7 +130,7 @@ class Account:
         )
 
     def deferred(self, deferral: Deferral, *, now_us: int) -> EventRow:
-        """Requests wait though a worker has room."""
+        """Requests wait; `reason` says for what."""
         return EventRow(
             ts=now_us,
             kind="lane.deferred",
@@ -174,6 +187,7 @@ class Account:
 
     def _ending_row(self, ending: Ending, now_us: int) -> RequestRow:
         topic, partition, offset = split_origin(ending.origin)
+        before = before_row(ending.told, produced_ms=ending.produced_ms)
         return RequestRow(
             request_id=ending.id,
             lane_topic=topic,
@@ -196,7 +210,18 @@ class Account:
             parent_span=ending.parent[0],
             trace_flags=ending.parent[1],
             endpoint=ending.endpoint,
+            continued=before.tokens,
+            continued_first_us=before.first_us,
+            continued_last_us=before.last_us,
         )
+
+
+def before_row(told: Told | None, *, produced_ms: int) -> Before:
+    """What was told of an answer, in a row's terms."""
+    if told is None:
+        return NOTHING_BEFORE
+    produced_us = produced_ms * 1000
+    return Before(told.tokens, max(1, told.first_at_us - produced_us), max(1, told.last_at_us - produced_us))
 
 
 def _after(now_us: int, produced_ms: int) -> int:

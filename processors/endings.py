@@ -90,6 +90,7 @@ def end(
         why=why,
         parent=parent_span(ticket.headers),
         endpoint=ticket.endpoint,
+        told=ticket.told,
         used_tokens=ticket.usage.total_tokens if ticket.usage is not None else 0,
     )
     return Answer(records=records, reply=ticket.reply, headers=ticket.headers, settles=ticket.at), ending

@@ -15,7 +15,7 @@ KEPT: Final = 64
 
 
 class Observations:
-    """Remembers the sizes of the batches of late, and whether the last decision was to wait."""
+    """Remembers the sizes of the batches of late, and whether the last decision was to wait though there was room."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, deque[int]] = {}
@@ -23,7 +23,7 @@ class Observations:
 
     def on_decision(self, decision: Decision) -> None:
         """The controller has decided."""
-        self._is_deferring = decision.deferral is not None
+        self._is_deferring = decision.deferral is not None and decision.deferral.has_room
         for batch in decision.batches:
             self._count(batch)
 

@@ -5,6 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from topics.texts import NOTHING_KEPT, TextRules
+
 
 class ClassPolicy(Struct, kw_only=True, frozen=True):
     """A latency class: `priority` 0 goes first; `deadline_ms` applies where a request names none.
@@ -59,6 +61,7 @@ class Policy(Struct, kw_only=True, frozen=True):
         hop_s: one way through the broker, processor to worker or back, in seconds.
         dedupe_window_s: how long an id is known after its request came, and how old a cached answer may be.
         coalesces: whether identical deterministic requests in flight share one generation.
+        texts: what the account may keep of the texts of each tenant.
         cache_bytes: memory of a shard for answers of deterministic requests; 0 for no cache.
     """
 
@@ -68,6 +71,7 @@ class Policy(Struct, kw_only=True, frozen=True):
     longest_deadline_ms: int
     shards: int = 1
     tenants: Mapping[str, TenantPolicy] = {}
+    texts: TextRules = NOTHING_KEPT
     hop_s: float = 0.005
     dedupe_window_s: float = 3600.0
     coalesces: bool = True
@@ -93,3 +97,14 @@ class Identity(Struct, kw_only=True, frozen=True):
     process: str
     sender: str
     shard: int = 0
+
+    @classmethod
+    def of(cls, process: str, *, run: str, shard: int, life: int) -> "Identity":
+        """The `life`-th scheduler, of this shard, in one run of a process."""
+        return cls(process=process, sender=f"{run}.{shard}.{life}", shard=shard)
+
+
+def shard_of(sender: str) -> int | None:
+    """Which shard a sender decides for; None where its name does not say."""
+    words = sender.rsplit(".", 2)
+    return int(words[1]) if len(words) == 3 and words[1].isdecimal() else None

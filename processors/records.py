@@ -27,6 +27,7 @@ class Records:
             origin=ticket.origin,
             reply=ticket.reply,
             deadline_at_ms=ticket.deadline_at_ms,
+            due_at_ms=ticket.due_at_ms,
             priority=ticket.priority,
             hop=ticket.hop,
             first_dispatched_at_ms=ticket.first_dispatched_at_ms,
@@ -43,4 +44,5 @@ class Records:
             backlog=backlog,
             yields=ticket.demand.yields,
             sequence_limit=part.sequence_limit,
+            told=ticket.told,
         )

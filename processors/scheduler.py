@@ -9,6 +9,7 @@ worker with what is in them.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from processors.account import Account, Ending
 from processors.admission.returned import returned
@@ -33,8 +34,12 @@ from processors.tenancy import Tenancy, queues_of
 from topics.control import ControlRecord, DeploymentState, Rollout
 from topics.dispatches import Cancel
 from topics.errors import IdConflict, PipelineError
-from topics.fleet import Finished, Heartbeat, LaneFigures
+from topics.fleet import Finished, Heartbeat, LaneFigures, LaneReport, ModelFigures
+from topics.names import model_of
 from topics.requests import Cancellation
+
+WITHDRAWN_KEPT: Final = 1000
+"""Deployments of the model that are known to drain or to be retired; the oldest are forgotten first."""
 
 
 class Scheduler:
@@ -64,7 +69,9 @@ class Scheduler:
         self._records = Records(policy, identity)
         self._queues = queues_of(policy)
         self._tenancy = Tenancy(policy, identity, self._queues)
-        self._fleet = Fleet(sender=identity.sender, shard=identity.shard, shards=policy.shards)
+        self._fleet = Fleet(
+            sender=identity.sender, shard=identity.shard, shards=policy.shards, portions=self._tenancy.portions
+        )
         self._placements = Placements()
         self._sharing = Sharing(policy, identity, self._placements)
         self._mode: Mode = "unknown"
@@ -75,7 +82,7 @@ class Scheduler:
             Cancellations(keep_s=policy.longest_deadline_ms / 1000) if cancellations is None else cancellations
         )
         self._stable = policy.stable
-        self._states: dict[str, str] = {}
+        self._withdrawn: dict[str, str] = {}
         self._numbered = 0
         self._observations = Observations()
 
@@ -115,6 +122,10 @@ class Scheduler:
         """How each lane does, the most urgent class first; changes nothing."""
         running = self._fleet.workers.values() if self._mode == "continuous" else None
         return self._observations.figures(self._queues.lanes, self._controller, running=running, now_s=now_s)
+
+    def learned(self) -> ModelFigures | None:
+        """What is known of the engines of the deployment that gets work; None where nothing is."""
+        return self._controller.learned()
 
     def inherit(self, legacy: Legacy) -> list[Effect]:
         """Go on where an earlier scheduler of the shard was, before anything else happens."""
@@ -164,6 +175,7 @@ class Scheduler:
         """
         ticket = returned(handback, self._policy)
         self._tenancy.on_returned(ticket, handback.record.generated)
+        self._controller.on_returned(ticket)
         place = self._placements.remove(ticket.origin)
         was_cancelled = place is not None and place.is_cancelled
         if was_cancelled or self._cancellations.take(ticket.key, now_s=now_s, produced_ms=ticket.produced_ms):
@@ -176,7 +188,6 @@ class Scheduler:
         for finished in heartbeat.finished:
             self._tenancy.on_finished(finished, now_s=now_s)
             self.on_completion(finished)
-        self._fleet.portion = self._tenancy.portion(now_s)
         if not self._fleet.observe(heartbeat, at_s=at_ms / 1000, now_s=now_s):
             return []
         self._follow(heartbeat)
@@ -184,6 +195,10 @@ class Scheduler:
         if worker is not None:
             self._controller.on_worker(worker, now_s=now_s)
         return self._decide(now_s)
+
+    def on_lanes(self, report: LaneReport, *, now_s: float) -> None:
+        """A shard of the model, perhaps this one, has told what waits there."""
+        self._tenancy.on_lanes(report, now_s=now_s)
 
     def on_completion(self, finished: Finished) -> list[Effect]:
         """A request ended at its worker."""
@@ -224,8 +239,8 @@ class Scheduler:
         match record:
             case Rollout() if record.model == self._policy.model:
                 self._stable = record.stable
-            case DeploymentState():
-                self._states[record.deployment] = record.state
+            case DeploymentState() if model_of(record.deployment) == self._policy.model:
+                self._withdraw(record)
             case _:
                 return []
         return self._decide(now_s)
@@ -262,12 +277,11 @@ class Scheduler:
     def _decide(self, now_s: float) -> list[Effect]:
         """End what is too late, release what has room, and move the gates."""
         now_us = int(now_s * 1e6)
-        effects: list[Effect] = []
+        effects = self._adopt(now_s)
         for overdue in (self._sharing.overdue(now_us // 1000), self._queues.overdue(now_us // 1000)):
             for ticket in overdue:
                 effects += self._end(ticket, "expired", now_us)
-        if self._sharing.has_orphans:
-            effects += [self._queued(ticket, now_s) for ticket in self._sharing.adopt(self._stable, now_s=now_s)]
+        effects += self._adopt(now_s)
         target = self._target(admits=False)
         self._wake_at_s = None
         if target is not None:
@@ -283,6 +297,12 @@ class Scheduler:
         if self._sharing.has_orphans:
             self._wake_at_s = now_s
         return effects + self._gates(now_us)
+
+    def _adopt(self, now_s: float) -> list[Effect]:
+        """Queue those whose primary has ended without an answer for them."""
+        if not self._sharing.has_orphans:
+            return []
+        return [self._queued(ticket, now_s) for ticket in self._sharing.adopt(self._stable, now_s=now_s)]
 
     def _dispatch(self, batch: Batch, now_us: int) -> list[Effect]:
         batch_id = self._number("b")
@@ -345,11 +365,19 @@ class Scheduler:
                 effects += [Trace(row=row)]
         return effects
 
+    def _withdraw(self, record: DeploymentState) -> None:
+        """Remember that a deployment is not, or again, active."""
+        self._withdrawn.pop(record.deployment, None)
+        if record.state != "active":
+            self._withdrawn[record.deployment] = record.state
+            if len(self._withdrawn) > WITHDRAWN_KEPT:
+                del self._withdrawn[next(name for name in self._withdrawn if name != self._stable)]
+
     def _target(self, *, admits: bool) -> str | None:
         """The deployment that gets work; one that drains gets none, but its model goes on taking requests."""
         if self._stable is None:
             return None
-        state = self._states.get(self._stable, "active")
+        state = self._withdrawn.get(self._stable, "active")
         return self._stable if state == "active" or (admits and state == "draining") else None
 
     def _number(self, prefix: str) -> str:

@@ -21,7 +21,7 @@ from processors.scheduler import Scheduler
 from topics.codec import decode_request, decode_return
 from topics.control import ControlRecord
 from topics.errors import CodecError, PipelineError
-from topics.fleet import Heartbeat
+from topics.fleet import Heartbeat, LaneReport
 from topics.headers import Headers
 from topics.requests import Cancellation
 from topics.trace import RequestRow
@@ -122,6 +122,10 @@ class Shard:
             self._hear(heartbeat, at_ms)
         else:
             self.waiting.append(partial(self._hear, heartbeat, at_ms))
+
+    def on_lanes(self, report: LaneReport) -> None:
+        """A shard of the model has told what waits there."""
+        self.scheduler.on_lanes(report, now_s=self._now_s())
 
     def on_cancel(self, cancellation: Cancellation) -> None:
         """A sender wants a request to end."""

@@ -110,7 +110,7 @@ class Shards:
         return self._now_s()
 
     def reports(self) -> list[LaneReport]:
-        """How the lanes of each owned shard do, for people."""
+        """How the lanes of each owned shard do, for people and for the other shards."""
         now_s = self._now_s()
         return [
             LaneReport(
@@ -119,6 +119,7 @@ class Shards:
                 shard=number,
                 at_ms=round(now_s * 1000),
                 lanes=shard.scheduler.lane_figures(now_s=now_s),
+                latency_model=shard.scheduler.learned(),
             )
             for number, shard in self._shards.items()
         ]
@@ -173,6 +174,11 @@ class Shards:
         self._rollcall.observe(heartbeat, at_ms=timestamp_ms)
         for shard in self._shards.values():
             shard.on_heartbeat(heartbeat, timestamp_ms)
+
+    def on_lanes(self, report: LaneReport) -> None:
+        """A shard of the model, here or elsewhere, has told what waits there."""
+        for shard in self._shards.values():
+            shard.on_lanes(report)
 
     def on_cancel(self, cancellation: Cancellation) -> None:
         """A sender wants a request to end."""
@@ -229,7 +235,7 @@ class Shards:
 
     def _new_shard(self, number: int) -> Shard:
         self._lives += 1
-        identity = Identity(process=self._process, sender=f"{self._run}.{number}.{self._lives}", shard=number)
+        identity = Identity.of(self._process, run=self._run, shard=number, life=self._lives)
         keep_s = self._policy.longest_deadline_ms / 1000
         cancellations = self._cancellations.setdefault(number, Cancellations(keep_s=keep_s))
         scheduler = Scheduler(

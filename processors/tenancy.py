@@ -14,9 +14,9 @@ from processors.queueing.counters import COMPLETION_WEIGHT, PROMPT_WEIGHT
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.placements import Place
-from processors.routing.portions import Portion, Portions, cost_of
+from processors.routing.portions import Portions, cost_of
 from topics.errors import RateLimited
-from topics.fleet import Finished
+from topics.fleet import Finished, LaneReport
 
 
 class Limited(Struct, frozen=True):
@@ -40,25 +40,24 @@ class Tenancy:
         policy: their weights and limits, and the number of shards.
         identity: which shard it is.
         queues: where their requests wait; its counters are charged here.
+
+    Attributes:
+        portions: of the workers' room, what the tenants that wait at each shard are owed.
     """
 
     def __init__(self, policy: Policy, identity: Identity, queues: Queues) -> None:
         self._counters = queues.counters
-        self._portions = Portions(policy, identity.shard)
+        self.portions = Portions(policy, identity.shard, queues.lanes)
         self._has_limits = any(tenant.is_limited for tenant in policy.tenants.values())
         self._quotas = Quotas(policy.tenants, policy.tenant(ANY_TENANT), shard=identity.shard, shards=policy.shards)
-
-    def portion(self, now_s: float) -> Portion:
-        """Of the workers' room, what the tenants that wait here are owed."""
-        return self._portions.at(now_s)
 
     def limit(self, ticket: Ticket, *, now_s: float) -> Limited | None:
         """Charge the quotas of a request that has come for the first time, or say which one it is over."""
         if not self._has_limits:
             return None
         deadline_s = ticket.deadline_at_ms / 1000
-        tokens = ticket.demand.prompt_tokens
-        denied = self._quotas.take(ticket.tenant, ticket.origin, tokens, deadline_s=deadline_s, now_s=now_s)
+        most_tokens = ticket.demand.kv_tokens
+        denied = self._quotas.take(ticket.tenant, ticket.origin, most_tokens, deadline_s=deadline_s, now_s=now_s)
         return None if denied is None else _limited(ticket.tenant, denied)
 
     def on_ended_here(self, origin: str, *, used_tokens: int = 0) -> None:
@@ -73,7 +72,11 @@ class Tenancy:
 
     def on_finished(self, finished: Finished, *, now_s: float) -> None:
         """A request of any shard has ended at a worker."""
-        self._portions.observe(finished, now_s=now_s)
+        self.portions.observe(finished, now_s=now_s)
+
+    def on_lanes(self, report: LaneReport, *, now_s: float) -> None:
+        """A shard of the model has told what waits there."""
+        self.portions.hear(report, now_s=now_s)
 
     def on_completion(self, finished: Finished, place: Place | None) -> None:
         """Count what a request has used; of its prompt, what was not charged when it was dispatched from here.

@@ -259,7 +259,11 @@ class VirtualMill:
                 self._feed(worker, serial, record)
 
     def _feed(self, worker: VirtualWorker, serial: int, record: Response) -> None:
-        self._later(lambda now_s: self._perform(worker, worker.core.on_log([(serial, record)], self._us())))
+        self._later(
+            lambda now_s: self._perform(
+                worker, worker.core.on_log([(serial, record, round(self._broker_s() * 1000))], self._us())
+            )
+        )
 
     # The workers
 

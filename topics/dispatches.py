@@ -37,6 +37,18 @@ class Stations(Struct, kw_only=True, frozen=True, omit_defaults=True):
     dispatched_at_us: int = 0
 
 
+class Told(Struct, kw_only=True, frozen=True):
+    """What a request's sender has of its answer, from attempts that others go on after.
+
+    `tokens` is at least 1; the times are of the first and of the newest of them, in microseconds since the epoch, by
+    the clock of whoever made them or by the broker's.
+    """
+
+    tokens: Count
+    first_at_us: int
+    last_at_us: int
+
+
 class Primary(Struct, kw_only=True, frozen=True):
     """A request whose answer another one shares. Its records lie at `reply`, none before the broker time `since_ms`."""
 
@@ -51,9 +63,12 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
 
     `hop` grows by one whenever a request is dispatched again on purpose. `sender` and `seq` number the dispatches that
     one processor put into this slot, from 1: a heartbeat that names a `seq` has counted everything up to it.
-    `first_dispatched_at_ms` is the broker time of the request's first dispatch, absent on hop 0.
+    `first_dispatched_at_ms` is the broker time of the request's first dispatch, absent on hop 0. `due_at_ms` is when it
+    has to be served for its target to be met, and no later than its deadline: work that is handed back keeps it. It is
+    absent where an older processor did not say, and the target of its class holds.
 
-    `backlog` counts the tenant's requests that waited in the same lane when this one was dispatched.
+    `backlog` counts the tenant's requests that waited in the same lane when this one was dispatched. `told` is what
+    hops before this one have told of the answer, as far as they said so; the log of the answer knows better.
 
     What `yields` may be parked: ended, handed back and gone on with later, when the worker is given something that does
     not yield and has no room for it. `sequence_limit` says how many sequences the worker is to hold at most once it has
@@ -74,6 +89,7 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     origin: str
     reply: ReplyTo
     deadline_at_ms: int
+    due_at_ms: Count = 0
     priority: int
     hop: Count = 0
     first_dispatched_at_ms: int | None = None
@@ -86,6 +102,7 @@ class Dispatch(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     yields: bool = False
     sequence_limit: Count = 0
     primary: Primary | None = None
+    told: Told | None = None
     v: int = msgspec.field(default_factory=wire_version)
 
 
@@ -115,6 +132,7 @@ class Return(Struct, kw_only=True, frozen=True, tag_field="type", tag="return"):
     Nothing was written for the request before `dispatched_at_ms` in broker time. `detached`: the primary of an attached
     dispatch has ended without an answer that can be shared. `parked`: it gave way to work that does not yield.
     `usage` is what the request has used so far, where it has begun, `generated` the tokens of the attempt that ended.
+    `dispatch` is as it was but for `told`, which counts the attempt that ended.
     """
 
     dispatch: Dispatch

@@ -17,6 +17,9 @@ class Feedback(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
 
     Attributes:
         id: of the request, as its sender gave it or was told.
+        tenant: whose request it is; with `model` and `id` it names one. Without them, a judgement counts where one
+            request alone has the id.
+        model: that was asked.
         signal: what is judged: `thumbs`, `accuracy`, `refund`.
         score: higher is better, in whatever unit the signal has.
         label: instead of a score, or beside it.
@@ -31,6 +34,8 @@ class Feedback(Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field=
     score: float | None = None
     label: Word = ""
     source: Word = ""
+    tenant: Word = ""
+    model: Word = ""
     v: int = msgspec.field(default_factory=wire_version)
 
     @classmethod

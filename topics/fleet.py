@@ -143,7 +143,7 @@ class Heartbeat(Struct, kw_only=True, frozen=True, tag_field="type", tag="heartb
 
 
 class LaneFigures(Struct, kw_only=True, frozen=True):
-    """A lane as its processor sees it: for people, nothing is decided from it.
+    """A lane as its processor sees it: for people. Other shards of the model go by `queued` alone, to give way in turn.
 
     `slack_ms` is how long the request that is due first may still wait until its target is missed;
     negative when it was missed, None where none waits. `batch_size` is the median batch of late, where engines batch
@@ -163,11 +163,33 @@ class LaneFigures(Struct, kw_only=True, frozen=True):
     is_deferring: bool = msgspec.field(name="deferring", default=False)
 
 
+class ModelFigures(Struct, kw_only=True, frozen=True):
+    """How long the engines of a deployment take, as a shard's processor has learned it.
+
+    A batch, or a step, is expected to take `scale` times the sum over `shape_us` of how many microseconds each thing in
+    it takes. For engines that run batches to completion these are `batch` (once), `request` and `token` (of a prompt,
+    as estimated), for those that batch continuously `step` (once), `sequence`, `kv_token` (held) and `prompt_token`
+    (computed). `scale` follows what changes for a while: above 1, engines are slower of late than they used to be.
+
+    Deadlines are tested with `safety` times the expectation, a high quantile of actual over predicted; 1 where none is
+    used. `samples` are batches or steps that were learned from, those of warm-ups of batches left out. `error_ratio` is
+    the mean of |actual - predicted| / predicted of late.
+    """
+
+    deployment: str
+    shape_us: dict[str, float]
+    scale: float
+    safety: float
+    samples: Count
+    error_ratio: float
+
+
 class LaneReport(Struct, kw_only=True, frozen=True, tag_field="type", tag="lanes"):
     """The lanes of one shard of a model, from the processor that owns it, about every second.
 
     It lies among the heartbeats: readers of workers topics tell them apart by `type` and skip what they do not know.
-    `at_ms` is broker time as far as the processor knows it.
+    `at_ms` is broker time as far as the processor knows it. `latency_model` is what predictions of all its lanes are
+    made with; null until workers have told how they batch, and from processors that do not tell.
     """
 
     processor: str
@@ -175,6 +197,7 @@ class LaneReport(Struct, kw_only=True, frozen=True, tag_field="type", tag="lanes
     shard: Count
     at_ms: int
     lanes: list[LaneFigures]
+    latency_model: ModelFigures | None = None
     v: int = msgspec.field(default_factory=wire_version)
 
 

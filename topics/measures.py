@@ -24,6 +24,8 @@ Name = Literal[
     "millrace_batch_size",
     "millrace_credits",
     "millrace_heartbeat_age_seconds",
+    "millrace_latency_model_error_ratio",
+    "millrace_latency_model_scale",
     "millrace_running",
     "millrace_engine_busy_seconds_total",
     "millrace_takeovers_total",
@@ -31,8 +33,11 @@ Name = Literal[
     "millrace_trace_rows_total",
     "millrace_recorder_lag",
     "millrace_recorder_rows_total",
+    "millrace_otel_lag",
+    "millrace_otel_spans_total",
+    "millrace_otel_given_up_total",
 ]
-Process = Literal["processor", "worker", "recorder"]
+Process = Literal["processor", "worker", "recorder", "otel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class Measure:
 
     name: Name
     kind: Literal["counter", "gauge", "histogram"]
-    unit: Literal["1", "s", "tokens", "rows", "records"]
+    unit: Literal["1", "s", "tokens", "rows", "records", "spans"]
     labels: tuple[str, ...]
     meaning: str
     action: str
@@ -59,9 +64,11 @@ _WORKER: Final = ("deployment", "worker")
 _PROCESSORS: Final[tuple[Process, ...]] = ("processor",)
 _WORKERS: Final[tuple[Process, ...]] = ("worker",)
 _RECORDERS: Final[tuple[Process, ...]] = ("recorder",)
+_EXPORTERS: Final[tuple[Process, ...]] = ("otel",)
 _ENDERS: Final[tuple[Process, ...]] = ("processor", "worker")
 """Those that end requests: whoever ends one counts it."""
-_ALL: Final[tuple[Process, ...]] = ("processor", "worker", "recorder")
+_SHELVERS: Final[tuple[Process, ...]] = ("processor", "worker", "recorder")
+"""Those that put what they cannot process among the dead letters."""
 
 MEASURES: Final[tuple[Measure, ...]] = (
     Measure(
@@ -182,6 +189,24 @@ MEASURES: Final[tuple[Measure, ...]] = (
         processes=_PROCESSORS,
     ),
     Measure(
+        name="millrace_latency_model_error_ratio",
+        kind="gauge",
+        unit="1",
+        labels=("deployment",),
+        meaning="How far predictions of a batch or step were off of late: mean of |actual - predicted| / predicted.",
+        action="Above 0.3: engines are disturbed by other work on their machines, or differ within the deployment.",
+        processes=_PROCESSORS,
+    ),
+    Measure(
+        name="millrace_latency_model_scale",
+        kind="gauge",
+        unit="1",
+        labels=("deployment",),
+        meaning="How much slower the engines are of late than they were learned to be; 1 for no difference.",
+        action="Above 1.3 for long: look for throttling, heat and neighbours on the workers' machines.",
+        processes=_PROCESSORS,
+    ),
+    Measure(
         name="millrace_running",
         kind="gauge",
         unit="1",
@@ -215,7 +240,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("stage", "code"),
         meaning="Records sent to inference.dlq.",
         action="Read them with the reason in their headers; fix the sender.",
-        processes=_ALL,
+        processes=_SHELVERS,
     ),
     Measure(
         name="millrace_trace_rows_total",
@@ -243,6 +268,33 @@ MEASURES: Final[tuple[Measure, ...]] = (
         meaning="Rows inserted into ClickHouse.",
         action="Stops while millrace_trace_rows_total grows: ClickHouse is away; look at the recorder's log.",
         processes=_RECORDERS,
+    ),
+    Measure(
+        name="millrace_otel_lag",
+        kind="gauge",
+        unit="records",
+        labels=("partition",),
+        meaning="Trace messages whose spans the OTLP receiver does not have yet.",
+        action="Grows: the receiver is away or slow. Nothing else waits for it; start more exporters if it is not.",
+        processes=_EXPORTERS,
+    ),
+    Measure(
+        name="millrace_otel_spans_total",
+        kind="counter",
+        unit="spans",
+        labels=(),
+        meaning="Spans that the OTLP receiver has taken.",
+        action="Stops while millrace_trace_rows_total grows: the receiver is away, or sampling keeps nothing.",
+        processes=_EXPORTERS,
+    ),
+    Measure(
+        name="millrace_otel_given_up_total",
+        kind="counter",
+        unit="spans",
+        labels=(),
+        meaning="Spans that the OTLP receiver refused though it takes others.",
+        action="Look at the receiver's log and its limits: these spans are gone, their rows are in ClickHouse.",
+        processes=_EXPORTERS,
     ),
 )
 

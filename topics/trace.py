@@ -66,6 +66,9 @@ class RequestRow(Struct, kw_only=True, frozen=True):
     `produced_ts` is broker time in microseconds since the epoch. All `*_us` are microseconds after it, 0 for a station
     that was not reached. `gpu_ns` is the attempt's share of the engine's busy time, times the GPUs of the engine.
     `chunks` are the pieces in which the tokens were published; several may have shared a record.
+    An attempt that goes on after tokens of others says what it found: how many (`continued`), and when the first and
+    the newest of them came; its other fields are its own. All of the answer is in the `answer_*` properties. What is
+    said of the texts is what the tenant's rule allows (`topics.texts`), in final rows only.
     `parent_span` and `trace_flags` are the producer's, from its `traceparent`; 0 where it sent none. `endpoint` is what
     was asked for (`topics.bodies.Endpoint`), empty for a request that was turned away before that was known.
     """
@@ -107,6 +110,28 @@ class RequestRow(Struct, kw_only=True, frozen=True):
     parent_span: int = 0
     trace_flags: int = 0
     endpoint: str = ""
+    continued: int = 0
+    continued_first_us: int = 0
+    continued_last_us: int = 0
+    prompt_chars: int = 0
+    prompt_hash: int = 0
+    answer_chars: int = 0
+    answer_hash: int = 0
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of the answer up to the end of the attempt, whoever generated them."""
+        return self.continued + self.tokens_out
+
+    @property
+    def answer_first_us(self) -> int:
+        """When the answer's first token came."""
+        return self.continued_first_us or self.first_us
+
+    @property
+    def answer_last_us(self) -> int:
+        """When the newest token of the answer came."""
+        return self.last_us or self.continued_last_us
 
 
 class BatchRow(Struct, kw_only=True, frozen=True):
@@ -175,7 +200,10 @@ class GpuRow(Struct, kw_only=True, frozen=True):
 
 
 class FeedbackRow(Struct, kw_only=True, frozen=True):
-    """What somebody says about an answer: a `score` (higher is better; NaN for none) or a `label`, by name `signal`."""
+    """What somebody says about an answer: a `score` (higher is better; NaN for none) or a `label`, by name `signal`.
+
+    The request is known by tenant, model and id; tenant and model are empty where they were not said.
+    """
 
     ts: int
     request_id: str
@@ -183,14 +211,94 @@ class FeedbackRow(Struct, kw_only=True, frozen=True):
     score: float = math.nan
     label: str = ""
     source: str = ""
+    tenant: str = ""
+    model: str = ""
 
 
-Row = EventRow | RequestRow | BatchRow | StepRow | GpuRow | FeedbackRow
+class ScalingRow(Struct, kw_only=True, frozen=True):
+    """A decision about how many replicas a deployment has, with what it was made from; told once, by whoever decides.
+
+    `action` is up, down or hold. `ready_ts` is when the wanted replicas took work, in microseconds since the epoch; 0
+    where that is not known. `dry_run` is 1 where nothing was done. `detail` is JSON.
+    """
+
+    ts: int
+    decision_id: str
+    scaler: str
+    policy: str = ""
+    model: str
+    deployment: str
+    action: str
+    reason: str
+    replicas_before: int
+    replicas_wanted: int
+    replicas_after: int
+    queue_depth: int = 0
+    lag_s: float = 0.0
+    arrival_rps: float = 0.0
+    forecast_rps: float = 0.0
+    capacity_rps: float = 0.0
+    busy_ratio: float = 0.0
+    kv_usage_ratio: float = 0.0
+    wait_p95_ms: float = 0.0
+    burn_rate: float = 0.0
+    ready_ts: int = 0
+    dry_run: int = 0
+    detail: str = ""
+
+
+class RolloutRow(Struct, kw_only=True, frozen=True):
+    """A step from one deployment of a model to the next, with the comparison that it rests on; told once, by whoever
+    decides: those who follow a decision are many, and read it again whenever they start.
+
+    `action` is start, advance, hold, promote or rollback. Weights are the canary's share of requests, 0 to 1. `p_value`
+    is of the test that the step rests on, NaN where there was none. `detail` is JSON.
+    """
+
+    ts: int
+    decision_id: str
+    rollout_id: str
+    model: str
+    stable: str
+    canary: str = ""
+    stage: int = 0
+    action: str
+    reason: str
+    weight_before: float = 0.0
+    weight_after: float = 0.0
+    stable_requests: int = 0
+    canary_requests: int = 0
+    stable_error_ratio: float = 0.0
+    canary_error_ratio: float = 0.0
+    stable_ttft_p95_ms: float = 0.0
+    canary_ttft_p95_ms: float = 0.0
+    p_value: float = math.nan
+    detail: str = ""
+
+
+class TextRow(Struct, kw_only=True, frozen=True):
+    """Prompt and answer of a request that has ended, of a tenant that allows to keep them. `ts` is when it came."""
+
+    ts: int
+    request_id: str
+    lane_topic: str
+    lane_partition: int
+    lane_offset: int
+    attempt: str
+    tenant: str
+    latency_class: str
+    model: str
+    deployment: str
+    prompt: str
+    answer: str
+
+
+Row = EventRow | RequestRow | BatchRow | StepRow | GpuRow | FeedbackRow | ScalingRow | RolloutRow | TextRow
 
 _TYPES: Final[Mapping[type, pa.DataType]] = MappingProxyType(
     {int: pa.uint64(), str: pa.string(), bytes: _TRACE_ID, float: pa.float64()}
 )
-_TIMES: Final = frozenset({"ts", "since_ts", "produced_ts", "formed_ts"})
+_TIMES: Final = frozenset({"ts", "since_ts", "produced_ts", "formed_ts", "ready_ts"})
 
 
 def _schema(row: type[Struct]) -> pa.Schema:
@@ -206,6 +314,9 @@ TABLES: Final[Mapping[str, type[Struct]]] = MappingProxyType(
         "engine_steps": StepRow,
         "gpu_samples": GpuRow,
         "feedback": FeedbackRow,
+        "scaling_decisions": ScalingRow,
+        "rollout_decisions": RolloutRow,
+        "texts": TextRow,
     }
 )
 SCHEMAS: Final[Mapping[str, pa.Schema]] = MappingProxyType({name: _schema(row) for name, row in TABLES.items()})

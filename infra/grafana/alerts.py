@@ -39,25 +39,50 @@ ALERTS: Final = (
 SELECT
     deployment,
     signal,
-    (avgIf(score, is_new) - avgIf(score, NOT is_new))
-        / sqrt(varSampIf(score, is_new) / countIf(is_new) + varSampIf(score, NOT is_new) / countIf(NOT is_new)) AS drift
+    if(variance > 0, 1 / sqrt(variance * (1 / older_scores + 1 / newer_scores)), 0) * (newer - older) AS drift
 FROM (
-    SELECT toString(r.deployment) AS deployment, f.signal, f.score, f.ts >= now() - toIntervalHour(12) AS is_new
-    FROM feedback AS f
-    JOIN requests_final AS r ON r.request_id = f.request_id
-    WHERE f.ts >= now() - toIntervalHour(24) AND NOT isNaN(f.score) AND r.request_id IN (
-        SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24)
+    SELECT
+        deployment,
+        signal,
+        varSampStable(score) AS variance,
+        countIf(NOT is_new) AS older_scores,
+        countIf(is_new) AS newer_scores,
+        avgIf(score, NOT is_new) AS older,
+        avgIf(score, is_new) AS newer
+    FROM (
+        SELECT
+            r.deployment AS deployment,
+            f.signal AS signal,
+            f.score AS score,
+            f.ts >= now() - toIntervalHour(12) AS is_new
+        FROM feedback AS f
+        JOIN (
+            SELECT
+                request_id,
+                toString(tenant) AS tenant,
+                toString(model) AS model,
+                argMaxIf(toString(deployment), produced_ts, deployment != '') AS deployment
+            FROM requests_final
+            WHERE request_id IN (
+                SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24)
+            )
+            GROUP BY request_id, tenant, model
+        ) AS r ON r.request_id = f.request_id
+        WHERE f.ts >= now() - toIntervalHour(24) AND NOT isNaN(f.score)
+            AND (f.tenant = '' OR f.tenant = r.tenant) AND (f.model = '' OR f.model = r.model)
+        QUALIFY count() OVER (PARTITION BY f.kp, f.ko, f.ki) = 1
     )
+    GROUP BY deployment, signal
 )
-GROUP BY deployment, signal
-HAVING isFinite(drift)
+WHERE older_scores >= 10 AND newer_scores >= 10
 """.strip(),
         below=-3,
         window_s=86_400,
         summary="{{ $labels.signal }} of {{ $labels.deployment }} fell within the last day",
         description=(
-            "The mean score of the last 12 hours is more than three standard errors below that of the 12 before. "
-            "millrace sql --query quality_by_version shows both; compare the version's prompts, settings and model."
+            "The mean score of the last 12 hours is more than three standard errors below that of the 12 before, with "
+            "ten scores or more in both. millrace sql --query quality_by_version shows both; compare the version's "
+            "prompts, settings and model."
         ),
     ),
 )

@@ -1,9 +1,10 @@
 """The schema of the account: what is to do, doing it, what was done. The recorder applies it too, whenever it starts.
 
-`plan` changes nothing. `apply` also sets how long rows are kept (clickhouse.retention_days) and writes the SLOs of the
-settings to `slo_targets`. A migration that was changed after it was applied is an error. With clickhouse.cluster set,
-the same files make replicated tables on all its servers. Every action goes over HTTP: the embedded engine is reached
-through its recorder.
+`apply` makes the database where it is missing, runs the migrations that it has not, sets how long rows are kept
+(clickhouse.retention_days) and writes the SLOs of the settings to `slo_targets`. `plan` says all that it would do, with
+--sql as the statements themselves, and changes nothing. A migration that was changed after it was applied is an error.
+With clickhouse.cluster set, the same files make replicated tables on all its servers. Every action goes over HTTP: the
+embedded engine is reached through its recorder.
 """
 
 import argparse
@@ -14,12 +15,12 @@ from typing import TypeVar
 from pipeline.cli.arguments import settings_of
 from pipeline.cli.failures import OK
 from pipeline.cli.output import emit_json, terminal
-from pipeline.cli.views.migrate import plan_table, status_table
+from pipeline.cli.views.migrate import outlook_table, plan_table, status_table
 from pipeline.recorder.schema import schema_of
 from pipeline.settings import ClickHouseSettings, Settings
 from sinks.clickhouse import migrations
 from sinks.clickhouse.remote import RemoteStore
-from sinks.clickhouse.schema import establish
+from sinks.clickhouse.schema import establish, foresee
 from sinks.clickhouse.store import Store
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ millrace migrate status --json"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do."""
     parser.add_argument("action", choices=("plan", "apply", "status"), help="what to do")
-    parser.add_argument("--sql", action="store_true", help="plan: print the statements instead of the files' names")
+    parser.add_argument("--sql", action="store_true", help="plan: print every statement that apply would run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,17 +55,15 @@ async def reaching(settings: ClickHouseSettings, work: Callable[[Store], Awaitab
 
 
 async def _plan(args: argparse.Namespace, settings: Settings) -> int:
-    clickhouse = settings.clickhouse
-    todo = await reaching(clickhouse, lambda store: migrations.plan(store, clickhouse.database))
+    todo = await reaching(settings.clickhouse, lambda store: foresee(store, schema_of(settings)))
     if args.sql:
-        for migration in todo:
-            print(f"-- {migration.version:04}_{migration.name}")
-            for statement in migration.statements(clickhouse.database, clickhouse.cluster):
-                print(f"{statement};\n")
+        for statement in todo.statements:
+            print(f"{statement};\n")
     elif args.json:
-        emit_json([{"version": m.version, "name": m.name, "checksum": m.checksum} for m in todo])
+        found = [{"version": m.version, "name": m.name, "checksum": m.checksum} for m in todo.migrations]
+        emit_json({"made": todo.foundation, "migrations": found, "retention": todo.retention, "targets": todo.targets})
     else:
-        terminal().print(plan_table("to be applied", todo))
+        terminal().print(outlook_table(todo))
     return OK
 
 

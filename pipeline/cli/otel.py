@@ -7,7 +7,7 @@ hang below the span that the producer named in its `traceparent` header. Samplin
 
 import argparse
 
-from pipeline.cli.arguments import settings_of
+from pipeline.cli.arguments import add_metrics_port, settings_of
 from pipeline.cli.launch import launch
 
 EXAMPLE = """\
@@ -16,7 +16,8 @@ OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 millrace otel --set otel.sampl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Nothing beyond the settings."""
+    """Where its numbers are."""
+    add_metrics_port(parser)
 
 
 def run(args: argparse.Namespace) -> int:

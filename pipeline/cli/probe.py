@@ -88,6 +88,7 @@ class Probe:
             kafka=self._settings.kafka.brokers,
             lanes=tuple(lanes),
             workers=self._fleet.workers(now_ms=self._now_ms()),
+            latency_models=self._fleet.latency_models(now_ms=self._now_ms()),
             clickhouse=clickhouse,
             missing_topics=tuple(missing),
         )

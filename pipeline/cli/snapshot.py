@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
-from topics.fleet import STALE_AFTER_S, Heartbeat, LaneFigures, LaneReport, WorkersRecord
+from topics.fleet import STALE_AFTER_S, Heartbeat, LaneFigures, LaneReport, ModelFigures, WorkersRecord
 from topics.names import Lane
 
 ARRIVALS_OVER_S: Final = 10.0
@@ -40,6 +40,28 @@ class LaneOutlook:
     model_error_ratio: float
     is_paused: bool
     is_deferring: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyModel:
+    """How long the engines that serve a model take, as one of its processors has learned it (`topics.fleet`).
+
+    Attributes:
+        shape_us: what each thing in a batch or step takes, in microseconds.
+        scale: how much slower than that the engines are of late.
+        safety: how much longer than expected deadlines allow for.
+        samples: batches or steps that it was learned from.
+        error_ratio: how far predictions were off of late.
+    """
+
+    model: str
+    deployment: str
+    processor: str
+    shape_us: Mapping[str, float]
+    scale: float
+    safety: float
+    samples: int
+    error_ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +133,7 @@ class Snapshot:
     workers: tuple[WorkerStatus, ...]
     clickhouse: ClickHouseStatus
     missing_topics: tuple[str, ...] = ()
+    latency_models: tuple[LatencyModel, ...] = ()
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Where each process of a local cluster serves its metrics; empty for any other cluster."""
 
@@ -172,6 +195,18 @@ class Fleet:
         ]
         return _outlook(told) if told else None
 
+    def latency_models(self, *, now_ms: int) -> tuple[LatencyModel, ...]:
+        """What processors have learned of the engines, by model and deployment: of several, who has seen most."""
+        found: dict[tuple[str, str], LatencyModel] = {}
+        for at_ms, report in self._reports.values():
+            told = report.latency_model
+            if told is None or now_ms - at_ms > STALE_AFTER_S * 1000:
+                continue
+            known = found.get((report.model, told.deployment))
+            if known is None or known.samples < told.samples:
+                found[report.model, told.deployment] = _latency_model(report, told)
+        return tuple(model for _, model in sorted(found.items()))
+
     def workers(self, *, now_ms: int) -> tuple[WorkerStatus, ...]:
         """Those that were heard of lately and did not say goodbye, by deployment and name."""
         known = (_worker_status(beat, at_ms=at_ms, now_ms=now_ms) for at_ms, beat in self._newest.values())
@@ -197,6 +232,19 @@ def _outlook(told: list[tuple[str, LaneFigures]]) -> LaneOutlook:
         model_error_ratio=max(shard.model_error_ratio for shard in shards),
         is_paused=any(shard.is_paused for shard in shards),
         is_deferring=any(shard.is_deferring for shard in shards),
+    )
+
+
+def _latency_model(report: LaneReport, told: ModelFigures) -> LatencyModel:
+    return LatencyModel(
+        model=report.model,
+        deployment=told.deployment,
+        processor=report.processor,
+        shape_us=told.shape_us,
+        scale=told.scale,
+        safety=told.safety,
+        samples=told.samples,
+        error_ratio=told.error_ratio,
     )
 
 

@@ -5,6 +5,7 @@ Statements without a database look into `trace` (clickhouse.database). Column na
 
 import argparse
 import csv
+import difflib
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,6 +22,8 @@ EXAMPLE = """\
 millrace sql "SELECT latency_class, count() FROM requests_final GROUP BY latency_class"
 millrace sql --query latency_by_class_and_station --param hours=1
 millrace sql --query slowest --format csv > slowest.csv"""
+PARTS: Final = ("report_", "trace_")
+"""Beginnings of the names of queries that `millrace report` and `millrace trace` are made of."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, and print the rows."""
-    queries = load_queries()
     if args.list:
-        found = list(queries.values())
+        found = for_people()
         emit_json(found) if args.json else terminal().print(queries_table(found))
         return OK
     query = _named(args.query) if args.query is not None else None
@@ -76,16 +78,23 @@ def params_of(items: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (item.partition("=") for item in items)}
 
 
+def for_people() -> list[Query]:
+    """The named queries that answer a question by themselves; the others are parts of a page."""
+    return [query for name, query in load_queries().items() if not name.startswith(PARTS)]
+
+
 def _named(name: str) -> Query:
-    queries = load_queries()
-    if name not in queries:
-        raise SettingsError(f"there is no query {name!r}; there are: {', '.join(queries)}")
-    return queries[name]
+    query = load_queries().get(name)
+    if query is None:
+        near = difflib.get_close_matches(name, [query.name for query in for_people()], n=3, cutoff=0.5)
+        words = f"did you mean {' or '.join(near)}?" if near else "`millrace sql --list` shows what there is"
+        raise SettingsError(f"there is no query {name!r}; {words}")
+    return query
 
 
 def _print_table(title: str, answer: Answer) -> None:
     console = terminal()
-    console.print(answer_view(title, answer, console))
+    console.print(answer_view(title, answer, width=console.width))
 
 
 def _print_json(title: str, answer: Answer) -> None:

@@ -6,7 +6,9 @@ the largest that the target allows; saturation, the batch that keeps up with the
 more workers help); how far predictions were off. A lane is `paused` while its queue is full, or 10,000 of its records
 are not acknowledged, and the rest waits in Kafka, and `filling` while requests wait for company because it costs them
 nothing. Of each worker: what runs and waits in it, its credits, and for how long it has been silent: after 3 s it is
-stale and gets no work.
+stale and gets no work. Of each deployment that serves: what its engines were learned to take for a batch or step and
+for each thing in it, how much slower they are of late, how much longer deadlines allow for, how many batches or steps
+were seen, and how far predictions were off of late.
 """
 
 import argparse

@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
     found = stories(args.id, attempts, events)
     if not found:
         known = ", ".join(sorted({event.kind for event in events}))
-        tell(
-            f"no end of {args.id} is in ClickHouse{f' (there is: {known})' if known else ''}; `millrace tail {args.id}`"
-        )
+        tell(_unknown(args.id, known))
         return FAILED
     if args.json:
         emit_json(found)
@@ -64,6 +62,16 @@ def run(args: argparse.Namespace) -> int:
         for story in found:
             console.print(story_view(story, width=console.width), soft_wrap=True)
     return OK
+
+
+def _unknown(request_id: str, events: str) -> str:
+    """Why there is nothing to draw, and where to look."""
+    if events:
+        return f"{request_id} has no end in ClickHouse yet, only {events}; follow it with `millrace tail {request_id}`"
+    return (
+        f"nothing is known of {request_id} in ClickHouse; if it was sent a moment ago, `millrace tail {request_id}` "
+        "follows it and --within 10 waits for it"
+    )
 
 
 def _wait(client: Client, request_id: str, *, within_s: float) -> None:

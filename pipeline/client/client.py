@@ -194,12 +194,13 @@ class Client:
         await self._connection.cancel(Cancellation(id=id, model=model, tenant=self._tenant))
 
     async def feedback(
-        self, id: str, *, signal: str, score: float | None = None, label: str = "", source: str = ""
+        self, id: str, *, signal: str, model: str = "", score: float | None = None, label: str = "", source: str = ""
     ) -> None:
         """Say how good an answer was: it lands beside the request in the account, and drift per version shows there.
 
         Args:
             id: the request's.
+            model: the request's; needed where requests to several models have the id.
             signal: what is judged, such as `thumbs`; judgements of one signal are compared with each other.
             score: higher is better, in the signal's own unit.
             label: instead of a score, or beside it.
@@ -209,4 +210,5 @@ class Client:
             InvalidRequest: neither a score nor a label, or a word of more than 256 characters.
             TransportError: not acknowledged within `send_s`.
         """
-        await self._connection.judge(Feedback.of(id=id, signal=signal, score=score, label=label, source=source))
+        said = {"signal": signal, "score": score, "label": label, "source": source, "model": model}
+        await self._connection.judge(Feedback.of(id=id, tenant=self._tenant, **said))

@@ -18,12 +18,14 @@ DISPATCHES: Final[Mapping[str, str]] = {
 """Why this worker, and then; after `because`."""
 DEFERRALS: Final[Mapping[str, str]] = {
     "larger_batch": "a larger batch was worth waiting for and still met every target",
-    "credit": "no worker had a free sequence",
+    "credit": "no worker had room for it",
+    "workers_busy": "every worker had as many batches as it should have",
+    "no_worker": "no worker of its deployment was ready",
     "concurrency": "one more sequence would have slowed the tokens of those that run beyond their target",
     "kv": "the workers' memory for keys and values was needed for those that run",
     "prompt_budget": "more prompts would have held up the tokens of those that run",
 }
-"""Why requests waited though a worker had room; after `because`."""
+"""Why requests waited; after `because`."""
 REFUSALS: Final[Mapping[str, str]] = {
     "predicted_late": "the prediction said that its target could not be met",
     "would_be_late": "the prediction said that its target could not be met",

@@ -210,12 +210,17 @@ def _predicted_s(figures: Figures) -> float:
 def _speed(attempt: Attempt) -> str:
     """Tokens, and how fast they came."""
     if not attempt.tokens_out:
-        return " without a token"
+        return f" after {_continued(attempt)}" if attempt.continued else " without a token"
     made = f" after {plural(attempt.tokens_out, 'token')}"
     lasted_s = (attempt.last_us - attempt.first_us) / 1e6
     speed = f" at {number((attempt.tokens_out - 1) / lasted_s)} tokens/s" if lasted_s > 0 else ""
     cached = f", {number(attempt.tokens_cached)} of them cached" if attempt.tokens_cached else ""
-    return f"{made}{speed}, for {plural(attempt.tokens_in, 'prompt token')}{cached}"
+    followed = f" that followed {_continued(attempt)}" if attempt.continued else ""
+    return f"{made}{speed}{followed}, for {plural(attempt.tokens_in, 'prompt token')}{cached}"
+
+
+def _continued(attempt: Attempt) -> str:
+    return f"{plural(attempt.continued, 'token')} of attempts before"
 
 
 def _deadline(attempt: Attempt) -> str:

@@ -171,8 +171,6 @@ class LocalCluster:
         )
 
     def _metrics_flags(self, process: ProcessPlan) -> tuple[str, ...]:
-        if not process.has_metrics:
-            return ()
         port = self._ports.claim()
         self.metrics[process.name] = f"http://{self.settings.metrics.host}:{port}/metrics"
         return ("--metrics-port", str(port))

@@ -20,13 +20,12 @@ class Size:
 class ProcessPlan:
     """One process: its name in logs and in `kill`, its command, and how long it may take to be ready, in seconds.
 
-    One that `has_metrics` takes `--metrics-port`.
+    Every one takes `--metrics-port`.
     """
 
     name: str
     command: tuple[str, ...]
     ready_within_s: float
-    has_metrics: bool = True
 
 
 def plan(
@@ -58,7 +57,7 @@ def plan(
         ]
         plans += _workers(settings, settings.models[model].stable, size.workers, common, engine_python)
     if settings.otel.endpoint:
-        plans.append(ProcessPlan(name="otel", command=(*millrace, "otel"), ready_within_s=60, has_metrics=False))
+        plans.append(ProcessPlan(name="otel", command=(*millrace, "otel"), ready_within_s=60))
     return plans
 
 

@@ -63,8 +63,8 @@ class RowTally:
             tally.count("millrace_slo_misses_total", lane, 0 if is_met else 1)
         if row.outcome == "completed":
             tally.observe("millrace_request_seconds", lane, row.finished_us / 1e6)
-        if row.first_us:
-            tally.observe("millrace_ttft_seconds", lane, row.first_us / 1e6)
+        if row.answer_first_us:
+            tally.observe("millrace_ttft_seconds", lane, row.answer_first_us / 1e6)
 
     def _step(self, row: StepRow) -> None:
         self._tally.count("millrace_engine_busy_seconds_total", (row.deployment, row.worker), row.busy_us / 1e6)

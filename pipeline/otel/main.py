@@ -10,11 +10,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError
 
+from pipeline.metrics import process as metrics
+from pipeline.metrics.tally import Tally
+from pipeline.otel.lag import watch_lag
 from pipeline.runtime import kafka
 from pipeline.runtime.logs import Seldom
 from pipeline.runtime.process import announce_ready, settle_memory
@@ -55,9 +59,14 @@ async def main(settings: Settings, stop: asyncio.Event) -> int:
         client_id="millrace-otel",
         max_poll_interval_ms=LONGEST_AWAY_MS,
     )
+    tally = metrics.tally_of(settings, "otel")
+    stack = AsyncExitStack()
     try:
         await consumer.start()
         await _begin(consumer)
+        if tally is not None:
+            _tell(tally, export, consumer, stack)
+            await metrics.serve(settings.metrics, tally, stack)
         settle_memory()
         announce_ready()
         reader = SpanReader(Sampling(ratio=settings.otel.sample_ratio, keep_errors=settings.otel.keep_errors))
@@ -66,10 +75,21 @@ async def main(settings: Settings, stop: asyncio.Event) -> int:
         logger.error("spans cannot be exported any longer: %s", error)
         return 1
     finally:
+        await stack.aclose()
         await consumer.stop()
         await export.close()
         logger.info("%s spans exported, %s given up", export.exported, export.given_up)
     return 0
+
+
+def _tell(tally: Tally, export: SpanExport, consumer: AIOKafkaConsumer, stack: AsyncExitStack) -> None:
+    """Let a tally ask what the exporter knows at that moment, until the stack is left."""
+    lags: dict[int, int] = {}
+    watching = asyncio.create_task(watch_lag(consumer, lags), name="exporter lag")
+    stack.callback(watching.cancel)
+    tally.ask("millrace_otel_lag", lambda: {(str(partition),): float(lag) for partition, lag in lags.items()})
+    tally.ask("millrace_otel_spans_total", lambda: {(): float(export.exported)})
+    tally.ask("millrace_otel_given_up_total", lambda: {(): float(export.given_up)})
 
 
 class _Joined(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -36,6 +36,8 @@ class StationGauges:
         tally.ask("millrace_lane_lag", lambda: self._lags)
         tally.ask("millrace_credits", self._credits)
         tally.ask("millrace_heartbeat_age_seconds", self._ages)
+        tally.ask("millrace_latency_model_error_ratio", lambda: self._learned(0))
+        tally.ask("millrace_latency_model_scale", lambda: self._learned(1))
         tally.ask("millrace_dead_letters_total", self._dead_letters)
 
     async def watch_lags(self) -> None:
@@ -75,6 +77,17 @@ class StationGauges:
             for scheduler in self._station.shards.schedulers
             for worker in scheduler.workers.values()
         }
+
+    def _learned(self, which: int) -> Mapping[Labels, float]:
+        """What is furthest from what it should be, of the shards."""
+        found: dict[Labels, float] = {}
+        for scheduler in self._station.shards.schedulers:
+            model = scheduler.learned()
+            if model is not None:
+                figure = (model.error_ratio, model.scale)[which]
+                labels = (model.deployment,)
+                found[labels] = max(found.get(labels, 0.0), figure)
+        return found
 
     def _dead_letters(self) -> Mapping[Labels, float]:
         return {(STAGE, code): float(count) for code, count in self._station.shards.dead_letters.items()}

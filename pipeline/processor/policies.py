@@ -18,8 +18,14 @@ def policy_of(settings: Settings, model: str) -> Policy:
         coalesces=ours.coalesce,
         cache_bytes=ours.cache_mib * 1024 * 1024 // ours.shards,
         hop_s=ours.hop_ms / 1000,
-        tenants={name: _tenant(tenant) for name, tenant in settings.tenants.items()},
+        tenants=tenant_policies(settings),
+        texts=settings.text_rules(),
     )
+
+
+def tenant_policies(settings: Settings) -> dict[str, TenantPolicy]:
+    """Weights and limits of the tenants that are configured."""
+    return {name: _tenant(tenant) for name, tenant in settings.tenants.items()}
 
 
 def class_policy(settings: ClassSettings) -> ClassPolicy:

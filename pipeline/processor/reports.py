@@ -1,4 +1,7 @@
-"""Tells how the lanes do, about every second: records among the heartbeats of the model's workers, for people."""
+"""Tells how the lanes do, about every second: records among the heartbeats of the model's workers.
+
+They are for people, and for the other shards of the model: these learn from them who waits for a turn.
+"""
 
 import asyncio
 import logging

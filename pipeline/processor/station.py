@@ -27,7 +27,7 @@ from processors.policy import Policy
 from processors.shards import Shards
 from topics import names
 from topics.codec import decode_workers_record
-from topics.fleet import Heartbeat
+from topics.fleet import Heartbeat, LaneReport
 
 logger = logging.getLogger(__name__)
 
@@ -173,5 +173,7 @@ class Station:
 
     def _on_workers_record(self, record: ConsumerRecord[Any, Any]) -> None:
         told = decode_workers_record(record.value or b"")
-        if isinstance(told, Heartbeat):  # what processors tell lies there for people
+        if isinstance(told, Heartbeat):
             self.shards.on_heartbeat(told, timestamp_ms=record.timestamp)
+        elif isinstance(told, LaneReport):
+            self.shards.on_lanes(told)

@@ -84,10 +84,11 @@ class Tenant(Fact, kw_only=True, frozen=True):
 
 
 class Version(Fact, kw_only=True, frozen=True):
-    """`report_versions`."""
+    """`report_versions`. `attempts`, `resumed` and `used_ns` are of attempts, the rest of requests that ended there."""
 
     deployment: str
     attempts: int
+    requests: int
     completed: int
     failed: int
     resumed: int

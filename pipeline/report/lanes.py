@@ -5,13 +5,13 @@ from typing import Final
 
 from pipeline.report import numbers, series
 from pipeline.report.facts import BatchReason, BatchSize, ClassFact, Engines, Facts, Latency, Percentiles, Queue
-from pipeline.report.markup import Markup, element, joined
+from pipeline.report.markup import Markup, element
 from pipeline.report.page import Column, figure, figures, section, table
 from pipeline.report.plots.areas import areas
 from pipeline.report.plots.bars import Bar, lying, standing
 from pipeline.report.plots.frame import Span
-from pipeline.report.plots.lines import Line, lines
-from pipeline.report.tables import milliseconds, three
+from pipeline.report.plots.lines import Line, key, lines
+from pipeline.report.tables import milliseconds, parts, three
 
 LANES: Final = 6
 """So many lanes get plots of their own, the busiest first; the table has all."""
@@ -30,7 +30,8 @@ def latency(facts: Facts, span: Span) -> Markup:
         plots.append(_latency(f"e2e-{index}", f"{lane}: whole answer", span, rows, _whole, whole))
     about = (
         "Completed requests, by the time they were produced: half of them were faster than p50, one in a hundred "
-        "slower than p99. A plot whose values differ much has a logarithmic axis."
+        "slower than p99, which lies under p95 where there are too few to tell them apart. A plot whose values differ "
+        "much has a logarithmic axis."
     )
     return section("Latency", about, classes_table(facts.classes), figures(*plots))
 
@@ -43,8 +44,8 @@ def throughput(facts: Facts, span: Span) -> Markup:
     outcomes = series.by(others, lambda row: row.outcome, lambda row: row.requests)
     unserved = series.toned(list(outcomes), lambda name: series.rates(span, outcomes[name], lambda row: row.requests))
     tokens = [
-        Line(name="in", values=series.rates(span, facts.throughput, lambda row: row.tokens_prompt), tone="c1"),
-        Line(name="out", values=series.rates(span, facts.throughput, lambda row: row.tokens_made), tone="c2"),
+        Line(name="prompts", values=series.rates(span, facts.throughput, lambda row: row.tokens_prompt), tone="c1"),
+        Line(name="answers", values=series.rates(span, facts.throughput, lambda row: row.tokens_made), tone="c2"),
     ]
     return section(
         "Throughput",
@@ -58,8 +59,9 @@ def throughput(facts: Facts, span: Span) -> Markup:
             ),
             figure(
                 "Tokens",
-                "per second, of prompts (in) and answers (out)",
+                "per second",
                 lines("tokens", "Tokens per second", span, tokens, numbers.COUNT),
+                legend=key(tokens, numbers.COUNT),
             ),
             figure(
                 "Requests that did not complete",
@@ -147,8 +149,9 @@ def _latency(
     ]
     if all(value is None for line in percentiles for value in line.values):
         return Markup()
-    svg = lines(name, title, span, percentiles, numbers.DURATION_MS, target=target or None)
-    return figure(title, "time from the request's record on", svg)
+    svg = lines(name, title, span, percentiles, numbers.DURATION_MS, target=target or None, named=True)
+    legend = key(percentiles, numbers.DURATION_MS, target=target or None)
+    return figure(title, "time from the request's record on", svg, legend=legend)
 
 
 def _target(row: ClassFact) -> str:
@@ -157,7 +160,8 @@ def _target(row: ClassFact) -> str:
         ("each", row.target_tpot_ms),
         ("whole", row.target_e2e_ms),
     )
-    return ", ".join(f"{what} {numbers.duration_ms(value)}" for what, value in targets if value) or "–"
+    told = [f"{what} {numbers.duration_ms(value)}" for what, value in targets if value]
+    return parts(told, ", ") if told else "–"
 
 
 def _kept(row: ClassFact) -> str:
@@ -167,7 +171,7 @@ def _kept(row: ClassFact) -> str:
     kept = numbers.share(row.attainment)
     if row.attainment < row.objective:
         kept = element("span", f"✗ {kept}", class_="missed")
-    return joined(kept, f" / {numbers.share(row.objective)}") if row.objective else kept
+    return parts([kept, numbers.share(row.objective)]) if row.objective else kept
 
 
 def _sizes(sizes: Sequence[BatchSize]) -> Markup:
@@ -189,14 +193,18 @@ def _queues(models: dict[str, list[Queue]], span: Span) -> list[Markup]:
         return []
     deepest = series.toned(list(models), lambda name: series.gaps(span, models[name], lambda row: row.deepest))
     waits = series.toned(list(models), lambda name: series.gaps(span, models[name], lambda row: row.wait_p95_ms))
-    depth = lines("depth", "Requests left waiting", span, deepest, numbers.COUNT, named=False)
-    wait = lines("waits", "Wait of the longest waiting of a batch", span, waits, numbers.DURATION_MS, named=False)
+    depth = lines("depth", "Requests left waiting", span, deepest, numbers.COUNT)
+    wait = lines("waits", "Wait of the longest waiting of a batch", span, waits, numbers.DURATION_MS)
     sizes = series.toned(list(models), lambda name: series.gaps(span, models[name], lambda row: row.mean_size))
-    size = lines("mean-sizes", "Mean batch size", span, sizes, numbers.COUNT, named=False)
+    size = lines("mean-sizes", "Mean batch size", span, sizes, numbers.COUNT)
     return [
-        figure("Mean batch size", "requests per decision", size, legend=_legend(sizes)),
-        figure("Queue depth", "requests still waiting after a decision, most", depth, legend=_legend(deepest)),
-        figure("Wait before a batch", "of each batch's longest waiting, p95", wait, legend=_legend(waits)),
+        figure("Mean batch size", "requests per decision", size, legend=key(sizes, numbers.COUNT)),
+        figure(
+            "Queue depth", "requests still waiting after a decision, most", depth, legend=key(deepest, numbers.COUNT)
+        ),
+        figure(
+            "Wait before a batch", "of each batch's longest waiting, p95", wait, legend=key(waits, numbers.DURATION_MS)
+        ),
     ]
 
 
@@ -208,7 +216,7 @@ def _running(engines: Sequence[Engines], span: Span) -> list[Markup]:
         Line(name="mean", values=series.gaps(span, engines, lambda row: row.mean_running), tone="c1"),
     ]
     svg = lines("running", "Sequences per engine step", span, values, numbers.COUNT)
-    return [figure("Engine batches", "sequences that one engine step ran", svg)]
+    return [figure("Engine batches", "sequences that one engine step ran", svg, legend=key(values, numbers.COUNT))]
 
 
 def _legend(drawn: Sequence[Line]) -> list[tuple[str, str]]:

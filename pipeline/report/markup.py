@@ -1,10 +1,12 @@
 """Elements of HTML and SVG as escaped text. Whoever builds a page calls this and never joins strings by hand."""
 
+import re
 from html import escape
 from typing import Final
 
-VOID: Final = frozenset({"meta", "br", "col"})
+VOID: Final = frozenset({"meta", "br", "wbr"})
 """HTML elements without an end."""
+_PART: Final = re.compile(r"([._/@:-])(?=[^._/@:-])")
 
 
 class Markup(str):
@@ -28,6 +30,11 @@ def element(name: str, /, *children: str, **attributes: str | float | None) -> M
 def joined(*parts: str, between: str = "") -> Markup:
     """Parts one after the other; those that are no `Markup` are escaped."""
     return Markup(between.join(part if isinstance(part, Markup) else escape(part) for part in parts))
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken where a part of it ends, and nowhere else."""
+    return text if isinstance(text, Markup) else Markup(_PART.sub(r"\1<wbr>", escape(text)))
 
 
 def _name(key: str) -> str:

@@ -45,7 +45,7 @@ def costs(facts: Facts, *, plan: str) -> Markup:
     kinds = [("c1", "prompt, computed"), ("c6", "prompt, from cache"), ("c2", "out")]
     return section(
         "Tenants",
-        f"GPU time of all attempts of the requests produced in the range; wasted is what did not complete one. {how}",
+        f"GPU time of all attempts at requests of the range; wasted is what no accepted answer came from. {how}",
         figures(
             figure("Cost per tenant", "US dollars", cost, legend=legend) if has_prices else "",
             figure("GPU time per tenant", "time × GPUs", time, legend=legend),
@@ -129,16 +129,18 @@ def _tenants(tenants: Sequence[Tenant], *, has_prices: bool) -> Markup:
 def _versions(versions: Sequence[Version]) -> Markup:
     columns = (
         Column(head="deployment", kind="name"),
-        *(Column(head=head) for head in ("attempts", "completed", "failed", "resumed", "first token p95")),
-        *(Column(head=head) for head in ("per token p50", "tokens out", "GPU time", "GPU time / token out")),
+        *(Column(head=head) for head in ("attempts", "resumed", "requests", "completed", "failed")),
+        *(Column(head=head) for head in ("first token p95", "per token p50", "tokens out")),
+        *(Column(head=head) for head in ("GPU time", "GPU time / token out")),
     )
     rows = [
         (
             row.deployment,
             numbers.whole(row.attempts),
-            _share(row.completed, row.attempts),
-            _share(row.failed, row.attempts),
             numbers.whole(row.resumed),
+            numbers.whole(row.requests),
+            _share(row.completed, row.requests),
+            _share(row.failed, row.requests),
             milliseconds(row.ttft_p95_ms),
             milliseconds(row.tpot_p50_ms),
             numbers.whole(row.tokens_made),
@@ -148,7 +150,8 @@ def _versions(versions: Sequence[Version]) -> Markup:
         for row in versions
     ]
     meaning = (
-        "Attempts count, not requests: one that moved to another worker is there twice, the second time as resumed."
+        "A request that moved to another worker is two attempts, the second of them resumed, and counts as a request "
+        "where it ended. GPU time is that of all attempts."
     )
     return table("Models and versions", meaning, columns, rows)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, Literal
 
-from pipeline.report.markup import Markup, element, joined
+from pipeline.report.markup import Markup, breakable, element, joined
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """The browser is told to fetch nothing, whatever an id or a reason might look like."""
@@ -18,7 +18,7 @@ Verdict = Literal["good", "bad", "open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of a table: its head, and whether it holds numbers (to the right) or long text (may wrap)."""
+    """A column of a table: its head, and whether it holds names, numbers (to the right) or long text (gets room)."""
 
     head: str
     kind: Literal["name", "number", "long"] = "number"
@@ -109,9 +109,13 @@ def _row(columns: Sequence[Column], row: Sequence[str]) -> Markup:
     first, *others = zip(columns, row, strict=True)
     return element(
         "tr",
-        element("th", first[1], scope="row", class_=_class(first[0])),
-        *(element("td", value, class_=_class(column)) for column, value in others),
+        element("th", _cell(*first), scope="row", class_=_class(first[0])),
+        *(element("td", _cell(column, value), class_=_class(column)) for column, value in others),
     )
+
+
+def _cell(column: Column, value: str) -> str:
+    return breakable(value) if column.kind == "name" else value
 
 
 def _empty(width: int) -> Markup:

@@ -36,11 +36,15 @@ def ends_verdict(lanes: list[LaneEnds]) -> Markup:
     )
     counts = f"{produced:,} produced, {ended:,} with an end, {rows:,} final rows."
     if not lanes:
-        return verdict("open", "No requests", "Nothing that was produced in this range has ended.")
+        return verdict("open", "No requests", "No row tells of one that was produced in this range.")
     if rows > ended:
         return verdict("bad", f"{rows - ended:,} requests have two final rows", counts)
-    if produced > ended:
-        missing = produced - ended
+    beyond = sum(max(lane.ended - lane.produced, 0) for lane in lanes)
+    if beyond:
+        says = f"{beyond:,} more end{'s' if beyond > 1 else ''} than places in the log"
+        return verdict("bad", says, f"{counts} A lane's offsets do not follow its times, or it was made anew.")
+    missing = sum(max(lane.produced - lane.ended, 0) for lane in lanes)
+    if missing:
         says = f"{missing:,} request{'s have' if missing > 1 else ' has'} no end yet"
         return verdict("open", says, f"{counts} They still run, or their rows are on their way to ClickHouse.")
     return verdict("good", "Every request has exactly one end", counts)
@@ -112,7 +116,10 @@ def lanes_table(lanes: list[LaneEnds]) -> Markup:
         )
         for lane in lanes
     ]
-    meaning = "Places in the log between the first and the last request of the range that has an end."
+    meaning = (
+        "Places in the log from the first to the last request of the range that an end, an attempt or an admission "
+        "tells of. What no processor has read yet is not in here."
+    )
     return table("Lanes", meaning, columns, rows)
 
 

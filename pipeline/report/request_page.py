@@ -7,7 +7,7 @@ from pipeline.report import numbers
 from pipeline.report.markup import Markup, element
 from pipeline.report.page import Column, document, figure, section, table, tiles
 from pipeline.report.plots.waterfall import waterfall
-from pipeline.report.story import Event, Story
+from pipeline.report.story import Attempt, Event, Story
 
 
 def request_page(request_id: str, stories: Sequence[Story]) -> str:
@@ -72,12 +72,16 @@ def _tiles(story: Story) -> Markup:
                 numbers.duration_ms(last.finished_us / 1000),
                 f"{len(story.tracks)} attempt{'s' if len(story.tracks) > 1 else ''}",
             ),
-            ("First token", numbers.duration_ms(last.first_us / 1000) if last.first_us else "–", ""),
-            ("Tokens out", numbers.whole(last.tokens_out), ""),
+            ("First token", numbers.duration_ms(last.answer_first_us / 1000) if last.answer_first_us else "–", ""),
+            ("Tokens out", numbers.whole(last.answer_tokens), _continued(last)),
             ("Prompt tokens", numbers.whole(last.tokens_in), reused),
             ("GPU time", numbers.duration_ms(story.gpu_ns / 1e6), f"{story.gpu_ns:,} ns over all attempts"),
         ]
     )
+
+
+def _continued(last: Attempt) -> str:
+    return f"{last.continued:,} by attempts before" if last.continued else ""
 
 
 def _events(story: Story) -> Markup:
@@ -91,7 +95,7 @@ def _events(story: Story) -> Markup:
             numbers.duration_ms((event.at_us - story.first.produced_us) / 1000),
             event.kind,
             event.worker or event.process,
-            event.attempt or "–",
+            f"{story.number_of(event.attempt)}, {event.attempt}" if event.attempt else "–",
             event_words(event),
         )
         for event in story.events

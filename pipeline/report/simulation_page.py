@@ -6,53 +6,59 @@ from pipeline.report import numbers
 from pipeline.report.markup import Markup, element
 from pipeline.report.page import Column, document, figure, figures, table
 from pipeline.report.plots.bars import Bar, lying
-from pipeline.simulation.llm.replay import Outcome, Scenario
+from pipeline.report.simulation_figures import about, figures_of, notes
+from pipeline.simulation.scenario import Outcome, Scenario
 
 
-def simulation_page(trace: str, scenario: Scenario, outcomes: Sequence[Outcome]) -> str:
-    """One HTML page."""
-    about = f"{outcomes[0].requests:,} requests on {scenario.workers} workers, {scenario.speed:g} times as fast"
+def simulation_page(trace: str, scenario: Scenario, outcomes: Sequence[Outcome], *, span_s: float) -> str:
+    """One HTML page.
+
+    Args:
+        trace: its name.
+        scenario: what was played.
+        outcomes: at least one.
+        span_s: from the first arrival to the last.
+    """
     return document(
         f"What if: {trace}",
-        element("header", element("h1", f"What if: {trace}"), element("p", about, class_="quiet")),
-        element("main", _plots(outcomes), _table(outcomes)),
+        element(
+            "header",
+            element("h1", f"What if: {trace}"),
+            element("p", about(scenario, outcomes, span_s=span_s), class_="quiet"),
+        ),
+        element("main", _plots(scenario, outcomes), _table(scenario, outcomes), _notes(scenario, outcomes)),
     )
 
 
-def cells(outcome: Outcome) -> tuple[str, ...]:
-    """One row."""
-    cost = outcome.usd_per_1k_good
-    return (
-        outcome.policy,
-        numbers.share(outcome.goodput_ratio),
-        numbers.share(outcome.rejected_ratio),
-        numbers.duration_ms(outcome.ttft_p50_ms),
-        numbers.duration_ms(outcome.ttft_p99_ms),
-        numbers.duration_ms(outcome.tpot_p50_ms),
-        numbers.duration_ms(outcome.tpot_p99_ms),
-        f"{outcome.batch_mean:.0f}",
-        f"{outcome.gpu_hours:.3g}",
-        "-" if cost is None else numbers.money(cost),
-    )
-
-
-def _plots(outcomes: Sequence[Outcome]) -> Markup:
+def _plots(scenario: Scenario, outcomes: Sequence[Outcome]) -> Markup:
     goodput = [_bar(one, one.goodput_ratio, numbers.share(one.goodput_ratio), "c1") for one in outcomes]
-    first = [_bar(one, one.ttft_p99_ms, numbers.duration_ms(one.ttft_p99_ms), "c2") for one in outcomes]
-    batch = [_bar(one, one.batch_mean, f"{one.batch_mean:.0f}", "c3") for one in outcomes]
+    batch = [_bar(one, one.batch_mean, numbers.digits(one.batch_mean), "c3") for one in outcomes]
     cost = [_bar(one, one.usd_per_1k_good or 0.0, _cost(one), "c4") for one in outcomes]
+    unit = "sequences decoded at once, mean" if scenario.answers_stream else "requests, mean"
     return figures(
-        figure("Goodput", "share answered within the SLO", lying("goodput", "Goodput", goodput)),
-        figure("Time to first token", "99th percentile", lying("ttft", "Time to first token, p99", first)),
-        figure("Batch", "sequences decoded at once, mean", lying("batch", "Mean batch", batch)),
+        figure("Goodput", "share answered within the target", lying("goodput", "Goodput", goodput)),
+        _waiting(scenario, outcomes),
+        figure("Batch", unit, lying("batch", "Mean batch", batch)),
         figure("Cost", "US dollars for 1,000 good answers", lying("cost", "Cost of 1,000 good answers", cost)),
     )
 
 
-def _table(outcomes: Sequence[Outcome]) -> Markup:
-    heads = ("goodput", "rejected", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "batch", "GPU-h", "$ / 1k good")
-    columns = [Column(head="policy", kind="name"), *(Column(head=head) for head in heads)]
-    return table("All figures", "one row for each way of batching", columns, [cells(one) for one in outcomes])
+def _waiting(scenario: Scenario, outcomes: Sequence[Outcome]) -> Markup:
+    title = "Time to first token" if scenario.answers_stream else "Latency"
+    times_ms = [one.latency_p99_ms if one.ttft_p99_ms is None else one.ttft_p99_ms for one in outcomes]
+    bars = [_bar(one, ms, numbers.duration_ms(ms), "c2") for one, ms in zip(outcomes, times_ms, strict=True)]
+    return figure(title, "99th percentile", lying("waiting", f"{title}, p99", bars))
+
+
+def _table(scenario: Scenario, outcomes: Sequence[Outcome]) -> Markup:
+    columns = [Column(head="", kind="name"), *(Column(head=one.policy) for one in outcomes)]
+    rows = [(told.head, *map(told.of, outcomes)) for told in figures_of(scenario, outcomes)]
+    return table("All figures", "one column for each way of batching", columns, rows)
+
+
+def _notes(scenario: Scenario, outcomes: Sequence[Outcome]) -> Markup:
+    said = (element("li", note) for note in notes(scenario, outcomes))
+    return element("section", element("h2", "What they mean"), element("ul", *said, class_="quiet"))
 
 
 def _bar(outcome: Outcome, value: float, label: str, tone: str) -> Bar:

@@ -5,8 +5,10 @@ with the one before (it was admitted once) is drawn once. An attempt whose worke
 event, and lasts until the next one starts.
 """
 
+import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from msgspec import Struct
@@ -61,11 +63,24 @@ class Attempt(Struct, kw_only=True, frozen=True):
     reason: str
     gpu_ns: int
     is_accepted: bool
+    continued: int = 0
+    continued_first_us: int = 0
+    continued_last_us: int = 0
 
     @property
     def origin(self) -> str:
         """Where the request lies on its lane."""
         return names.origin_of(self.lane_topic, self.lane_partition, self.lane_offset)
+
+    @property
+    def answer_tokens(self) -> int:
+        """Tokens of the answer up to the end of the attempt, whoever generated them."""
+        return self.continued + self.tokens_out
+
+    @property
+    def answer_first_us(self) -> int:
+        """When the answer's first token came, 0 if none did."""
+        return self.continued_first_us or self.first_us
 
 
 class Event(Struct, kw_only=True, frozen=True):
@@ -105,13 +120,25 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One attempt, or what a processor did where nobody began one: words about it, and its stretches in order."""
+    """One attempt, or what a processor did where nobody began one: words about it, and its stretches in order.
 
-    name: str
+    Attempts are numbered from 1 in their order; a processor's part has 0 and no `attempt`.
+    """
+
+    number: int
+    attempt: str
+    about: str
     place: str
     outcome: str
     is_accepted: bool
     stretches: tuple[Stretch, ...]
+
+    @property
+    def name(self) -> str:
+        """Number, id and what is said about it."""
+        if not self.number:
+            return "in the processor"
+        return ", ".join(filter(None, (f"attempt {self.number}", self.attempt, self.about)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +159,10 @@ class Story:
         told = [event.at_us - self.first.produced_us for event in self.events]
         return max([1, *ends, *told])
 
+    def number_of(self, attempt: str) -> int:
+        """Which attempt it is, from 1; 0 where none has this id."""
+        return next((track.number for track in self.tracks if track.attempt == attempt), 0)
+
 
 def stories(request_id: str, attempts: Sequence[Attempt], events: Sequence[Event]) -> list[Story]:
     """The requests that have this id, in the order in which they were produced. Empty where no row tells of one."""
@@ -144,29 +175,51 @@ def stories(request_id: str, attempts: Sequence[Attempt], events: Sequence[Event
     ]
 
 
-def _story(request_id: str, attempts: list[Attempt], events: list[Event]) -> Story:
-    told = {attempt.attempt for attempt in attempts}
-    tracks = [(a.started_us or a.finished_us, _track(a, attempts[:i])) for i, a in enumerate(attempts)]
-    begun = [event for event in events if event.kind == "attempt.started"]
-    for event in begun:
-        if event.attempt not in told:
-            told.add(event.attempt)
-            starts = [later.at_us for later in begun if later.at_us > event.at_us]
-            tracks.append((event.at_us - attempts[0].produced_us, _lost(event, attempts[0], min(starts, default=None))))
+def _story(request_id: str, told: list[Attempt], events: list[Event]) -> Story:
+    attempts = sorted(told, key=_order)
+    tracks = [(_order(attempt), _track(attempt, attempts[:i])) for i, attempt in enumerate(attempts)]
+    tracks += _all_lost(attempts, events)
+    in_order = [track for _, track in sorted(tracks, key=lambda pair: pair[0])]
+    numbers = itertools.count(1)
     return Story(
         request_id=request_id,
         first=attempts[0],
         final=next((attempt for attempt in attempts if attempt.is_accepted), None),
-        tracks=tuple(track for _, track in sorted(tracks, key=lambda pair: pair[0])),
+        tracks=tuple(replace(track, number=next(numbers)) if track.attempt else track for track in in_order),
         events=tuple(events),
         gpu_ns=sum(attempt.gpu_ns for attempt in attempts),
     )
 
 
+def _order(attempt: Attempt) -> tuple[float, bool, int]:
+    """Hops count up, and of a hop the take-over comes second: clocks of two machines say less. Processors come last."""
+    if not attempt.attempt:
+        return math.inf, False, attempt.finished_us
+    return attempt.hop, attempt.mode not in ("", "fresh"), attempt.started_us or attempt.finished_us
+
+
+def _all_lost(attempts: list[Attempt], events: list[Event]) -> list[tuple[tuple[float, bool, int], Track]]:
+    """Attempts that only an event tells of, each in its place before the one that started next."""
+    found = []
+    known = {attempt.attempt for attempt in attempts}
+    begun = [event for event in events if event.kind == "attempt.started"]
+    for event in begun:
+        if event.attempt not in known:
+            known.add(event.attempt)
+            starts = [later.at_us for later in begun if later.at_us > event.at_us]
+            begun_us = event.at_us - attempts[0].produced_us
+            later = [_order(attempt) for attempt in attempts if attempt.attempt and attempt.started_us > begun_us]
+            hop, is_second, _ = min(later, default=(math.inf, False, 0))
+            found.append(((hop, is_second, begun_us), _lost(event, attempts[0], min(starts, default=None))))
+    return found
+
+
 def _track(attempt: Attempt, before: Sequence[Attempt]) -> Track:
     about = " · ".join(filter(None, (f"hop {attempt.hop}", attempt.mode, attempt.error_code or attempt.finish_reason)))
     return Track(
-        name=f"attempt {attempt.attempt}, {about}" if attempt.attempt else "in the processor",
+        number=0,
+        attempt=attempt.attempt,
+        about=about,
         place=" · ".join(filter(None, (attempt.worker, attempt.deployment))),
         outcome=attempt.outcome,
         is_accepted=attempt.is_accepted,
@@ -206,5 +259,11 @@ def _lost(event: Event, first: Attempt, next_us: int | None) -> Track:
         tone="c2",
     )
     return Track(
-        name=f"attempt {event.attempt}", place=event.worker, outcome=LOST, is_accepted=False, stretches=(stretch,)
+        number=0,
+        attempt=event.attempt,
+        about="",
+        place=event.worker,
+        outcome=LOST,
+        is_accepted=False,
+        stretches=(stretch,),
     )

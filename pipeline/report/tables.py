@@ -1,7 +1,10 @@
 """Values of table cells that several sections share. Pure."""
 
+from collections.abc import Sequence
+
 from pipeline.report import numbers
 from pipeline.report.facts import Percentiles
+from pipeline.report.markup import Markup, element, joined
 
 
 def milliseconds(value: float) -> str:
@@ -11,4 +14,13 @@ def milliseconds(value: float) -> str:
 
 def three(values: Percentiles) -> str:
     """Three percentiles in one cell."""
-    return " / ".join(map(milliseconds, values)) if values[0] == values[0] else "–"
+    return parts([milliseconds(value) for value in values]) if values[0] == values[0] else "–"
+
+
+def parts(values: Sequence[str], between: str = " / ") -> Markup:
+    """Values in one cell: beside each other with `between` them, below each other where the page is narrow."""
+    *others, last = values
+    return joined(
+        *(element("span", value, element("i", between), class_="part") for value in others),
+        element("span", last, class_="part"),
+    )

@@ -22,13 +22,15 @@ from pipeline.runtime.producers import is_identity_lost, renew_identity
 from topics import names
 from topics.errors import TransportError
 from topics.headers import TABLE
-from topics.trace import BatchRow, Row, TraceMessage
+from topics.trace import BatchRow, Row, TextRow, TraceMessage
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 0.25
 """How long a row waits for company. One message of 500 rows costs the recorder an eighth of 500 messages."""
 MAX_PENDING: Final = 50_000
+"""Rows that wait for the broker at most. One with prompt and answer counts as a row more for each `ROW_CHARS`."""
+ROW_CHARS: Final = 1024
 CHUNK_ROWS: Final = 2000
 """Rows that are encoded at once: 3 ms of the event loop. A backlog of an outage is shipped in such pieces."""
 RETRY_S: Final = 0.5
@@ -74,7 +76,7 @@ class TraceShipper:
         """Keep a row for shipping and return its mark. Never blocks; ask `wait_room` where rows are made in bulk."""
         self._rows.append(row)
         self._has_rows.set()
-        self._added += 1
+        self._added += 1 if type(row) is not TextRow else _weight(row)
         return self._added
 
     @property
@@ -156,7 +158,7 @@ class TraceShipper:
             await asyncio.sleep(RETRY_S)
             messages = await self._send(messages)
         self._trouble.reset()
-        self.delivered += len(rows)
+        self.delivered += len(rows) + sum(_weight(row) - 1 for row in rows if type(row) is TextRow)
         self._progress.set()
         self._progress = asyncio.Event()
         if self._on_delivered is not None:
@@ -213,6 +215,11 @@ class Untraced(TraceShipper):
         self._added += 1
         self.delivered = self._added
         return self._added
+
+
+def _weight(row: TextRow) -> int:
+    """How many rows it counts as."""
+    return 1 + (len(row.prompt) + len(row.answer)) // ROW_CHARS
 
 
 _ANY_ROW: Final = BatchRow(

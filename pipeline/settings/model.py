@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from topics import names
 from topics.catalogue import Layout, ModelLayout
+from topics.texts import Keeping, TextRules
 
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -184,12 +185,21 @@ class TenantSettings(_Section, kw_only=True, frozen=True):
     requests_per_s: Annotated[float, Meta(gt=0)] | None = None
     """Requests per second, with a burst of one second's worth; left out: no limit."""
     tokens_per_min: Positive | None = None
-    """Tokens of prompts and answers per minute, with a burst of one minute's worth; left out: no limit. A prompt counts
-    as estimated when it arrives; at the end of its request, what was really used does."""
+    """Tokens of prompts and answers per minute, with a burst of one minute's worth; left out: no limit.
+
+    A request counts with all that it may use when it arrives: its prompt, as estimated (four characters a token), and
+    `max_tokens` for each of its `n` answers, 512 where it names none. At its end what was really used counts, and the
+    rest is given back: with a `max_tokens` near what is needed, more requests fit under a limit. One that may use more
+    than a minute's worth is let in when all of that is there, and the next one when it is made up for. So a limit below
+    what a request may use slows its tenant down and does not lock it out."""
     concurrent: Positive | None = None
     """Requests that wait or are being served at the same time; left out: no limit. A shard allows one at least."""
     shares_cache: bool = False
     """Whether its cached answers may be given to other tenants that share theirs, and theirs to it."""
+    texts: Keeping = "hash"
+    """What the account keeps of its prompts and answers: `hash` their lengths and hashes, `full` the texts too, which
+    go over the trace topic and into a table of their own, `none` neither. What was kept stays until its time is over or
+    it is erased."""
 
 
 class TopicSettings(_Section, kw_only=True, frozen=True):
@@ -230,6 +240,10 @@ class TraceSettings(_Section, kw_only=True, frozen=True):
 
     enabled: bool = True
     """False leaves the account, metrics and spans empty, to measure what they cost. Nothing else changes."""
+    hash_key: str = ""
+    """Secret key of the hashes of texts, the same for all processes. Without one, who can read the account can find out
+    whether a text that he guesses was sent by a tenant; with one he can see only which of its texts were equal. Hashes
+    of another key cannot be compared with those before."""
 
 
 DEFAULT_CLASSES: Final = {
@@ -263,6 +277,10 @@ class Settings(_Section, kw_only=True, frozen=True):
             longest_deadline_ms=max((c.deadline_ms for c in self.classes.values()), default=86_400_000),
             dedupe_window_ms=self.topics.dedupe_window_ms,
         )
+
+    def text_rules(self) -> TextRules:
+        """What the account keeps of the texts of each tenant."""
+        return TextRules(tenants={name: tenant.texts for name, tenant in self.tenants.items()}, key=self.trace.hash_key)
 
     def deployments_of(self, model: str) -> tuple[str, ...]:
         """Deployments of a model, sorted by version."""

@@ -3,7 +3,8 @@
 A key that nobody knows is an error that names the nearest known one.
 
 Environment: `MILLRACE_CONFIG` (path of the file), `MILLRACE_KAFKA` (bootstrap servers), `MILLRACE_CLICKHOUSE` (URL),
-`MILLRACE_KAFKA_PASSWORD`, `MILLRACE_CLICKHOUSE_PASSWORD`; `OTEL_EXPORTER_OTLP_ENDPOINT` (base URL of an OTLP receiver).
+`MILLRACE_KAFKA_PASSWORD`, `MILLRACE_CLICKHOUSE_PASSWORD`, `MILLRACE_HASH_KEY` (of hashes of texts);
+`OTEL_EXPORTER_OTLP_ENDPOINT` (base URL of an OTLP receiver).
 """
 
 import difflib
@@ -33,7 +34,7 @@ from pipeline.settings.model import (
 )
 from topics.errors import SettingsError
 
-SECRET_FIELDS: Final = frozenset({"password", "reader_password", "ssl_password"})
+SECRET_FIELDS: Final = frozenset({"password", "reader_password", "ssl_password", "hash_key"})
 _PART: Final = re.compile(r'"([^"]+)"|([^."\s]+)')
 _KEY: Final = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*")
 _SLO: Final = ({"ttft_ms", "tpot_ms"}, {"e2e_ms"})
@@ -42,6 +43,7 @@ _ENVIRONMENT: Final = {
     "MILLRACE_KAFKA_PASSWORD": "kafka.password",
     "MILLRACE_CLICKHOUSE": "clickhouse.url",
     "MILLRACE_CLICKHOUSE_PASSWORD": "clickhouse.password",
+    "MILLRACE_HASH_KEY": "trace.hash_key",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "otel.endpoint",
 }
 

@@ -3,12 +3,13 @@
 Known are CSV files of Azure (`TIMESTAMP, ContextTokens, GeneratedTokens`), BurstGPT (`Timestamp, Model, Request tokens,
 Response tokens, ...`), and of the one form that holds all of them and ServeGen (`arrival_s, input_tokens,
 output_tokens, session_id, tenant, prefix_hashes, ...`), and Mooncake's JSON lines (`timestamp, input_length,
-output_length, hash_ids`). A name that ends in `.gz` is unpacked.
+output_length, hash_ids`; a name with `.jsonl`). What gzip has packed is unpacked.
 """
 
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from msgspec import Struct
 from topics.errors import InvalidRequest
 
 Row = dict[str, str]
+_GZIP: Final = b"\x1f\x8b"
+BLOCK_TOKENS: Final = 512
+"""Tokens of a block of `Arrival.blocks`, in all traces that have them. The last one of a prompt may be shorter."""
 
 
 class Arrival(Struct, kw_only=True, frozen=True):
@@ -27,7 +31,8 @@ class Arrival(Struct, kw_only=True, frozen=True):
     Attributes:
         at_s: seconds after the first one.
         tenant: who sent it; empty where the trace does not tell.
-        blocks: ids of the prompt's beginnings, as far as it shares any with others, the shortest first.
+        blocks: ids of the prompt's blocks of `BLOCK_TOKENS`, from its beginning on. Equal ids mean that all before them
+            is equal, too. None where the trace does not tell.
     """
 
     at_s: float
@@ -41,10 +46,15 @@ def read_trace(path: Path) -> list[Arrival]:
     """All requests of a file, in order of arrival, the first at 0.
 
     Raises:
-        InvalidRequest: the file is none of the known forms, or a line is broken; the message names it.
+        InvalidRequest: the file cannot be read, is none of the known forms, or a line is broken; the message names it.
     """
-    with _opened(path) as file:
-        arrivals = list(_from_json(file, path) if ".jsonl" in path.suffixes else _from_csv(file, path))
+    try:
+        with _opened(path) as file:
+            arrivals = list(_from_json(file, path) if ".jsonl" in path.suffixes else _from_csv(file, path))
+    except OSError as error:
+        raise InvalidRequest(f"cannot read the trace {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
+        raise InvalidRequest(f"{path} is neither text nor whole gzip: {error}") from error
     if not arrivals:
         raise InvalidRequest(f"{path} has no requests")
     arrivals.sort(key=lambda arrival: arrival.at_s)
@@ -53,7 +63,9 @@ def read_trace(path: Path) -> list[Arrival]:
 
 
 def _opened(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    with path.open("rb") as file:
+        is_packed = file.read(len(_GZIP)) == _GZIP
+    return gzip.open(path, "rt", encoding="utf-8") if is_packed else path.open(encoding="utf-8")
 
 
 def _from_csv(file: Iterable[str], path: Path) -> Iterator[Arrival]:
@@ -62,7 +74,8 @@ def _from_csv(file: Iterable[str], path: Path) -> Iterator[Arrival]:
     reader = next((reader for needed, reader in _READERS if needed <= columns), None)
     if reader is None:
         known = "; ".join(", ".join(sorted(needed)) for needed, _ in _READERS)
-        raise InvalidRequest(f"{path} has the columns {', '.join(sorted(columns)) or 'none'}; known are: {known}")
+        found = ", ".join(sorted(columns)) or "none"
+        raise InvalidRequest(f"{path} has the columns {found}; a trace has a row for each request, with: {known}")
     yield from _read(rows, reader, path, first=2)
 
 

@@ -1,4 +1,7 @@
-"""The whole OpenAI response body of a request that did not stream: its pieces, collected. Nothing is published here."""
+"""The pieces of an answer, collected, and the whole OpenAI response body of a request that did not stream.
+
+Nothing is published here.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -26,6 +29,11 @@ class Collected:
         if logprobs:
             self._logprobs = _extended(self._logprobs or {}, logprobs)
 
+    @property
+    def text(self) -> str:
+        """All pieces as one."""
+        return "".join(self._texts)
+
     def body(
         self,
         *,
@@ -42,7 +50,7 @@ class Collected:
             request_id=request_id,
             model=model,
             created_s=created_s,
-            text="".join(self._texts),
+            text=self.text,
             logprobs=self._logprobs,
             finish_reason=finish_reason,
             usage=usage,

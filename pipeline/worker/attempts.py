@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.engines.protocol import Output
 from pipeline.worker.answers import Collected
-from topics.dispatches import Dispatch
+from topics.dispatches import Dispatch, Told
 from topics.errors import Cancelled, DeadlineExceeded, PipelineError, RequestError
 from topics.responses import (
     CancelledRequest,
@@ -46,6 +46,7 @@ class Attempt:
 
     __slots__ = (
         "_address",
+        "_before",
         "_collected",
         "_kept",
         "_streams",
@@ -63,6 +64,7 @@ class Attempt:
         "started_us",
         "terminal",
         "tokens",
+        "told",
         "usage",
     )
 
@@ -78,6 +80,8 @@ class Attempt:
         self.finished_us = 0
         self.continued = 0
         """Tokens of the attempts before, after which this one goes on."""
+        self.told: Told | None = None
+        """The same, with their times."""
         self.next_seq = 0
         """Tokens published, by whichever attempt."""
         self.tokens = 0
@@ -90,6 +94,7 @@ class Attempt:
         self._address = address
         self._term = term
         self._collected = Collected()
+        self._before = ""
         self._kept: list[int] = []
 
     def started(self, *, on_trial: bool = False) -> Started:
@@ -106,14 +111,32 @@ class Attempt:
             on_trial=on_trial,
         )
 
-    def go_on(self, continued: int) -> None:
-        """Go on after so many tokens, before the first output."""
-        self.continued = self.next_seq = continued
+    def go_on(self, told: Told | None, text: str = "") -> None:
+        """Go on after what the sender has already, and its text, before the first output; None for nothing.
+
+        Engines repeat the text to requests that do not stream.
+        """
+        self.told = told
+        self._before = text
+        self.continued = self.next_seq = told.tokens if told is not None else 0
 
     @property
     def length(self) -> int:
         """Tokens of the answer so far."""
         return self.continued + self.tokens
+
+    @property
+    def text(self) -> str:
+        """The answer so far, whoever generated it."""
+        return self._before + self._collected.text
+
+    @property
+    def told_so_far(self) -> Told | None:
+        """What those who go on after this attempt find, once all its tokens are published; None for nothing."""
+        if not self.tokens:
+            return self.told
+        first_us = self.told.first_at_us if self.told is not None else self.first_us
+        return Told(tokens=self.length, first_at_us=first_us, last_at_us=self.last_us)
 
     def on_output(self, output: Output, now_us: int) -> Delta | Progress | None:
         """What the engine added: the record to publish for it, if it is time for one. Not the terminal record."""
@@ -205,6 +228,7 @@ class Attempt:
         seq = self.next_seq
         self.next_seq = seq + count
         self.chunks += 1
+        self._collected.add(output.text, None)
         return Delta(
             id=self.dispatch.id,
             origin=self.dispatch.origin,

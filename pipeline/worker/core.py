@@ -26,6 +26,7 @@ from topics.dispatches import Cancel, Dispatch
 from topics.errors import PipelineError
 from topics.fleet import Finished
 from topics.responses import Response
+from topics.texts import NOTHING_KEPT, TextRules
 
 NOTHING_CHARGED: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -38,6 +39,7 @@ class WorkerCore:
         new_id: makes names of attempts: random, unique, short.
         return_partitions: of the topic of returned work.
         longest_deadline_s: that a request may have, in seconds; so long a cancellation waits for its request.
+        texts: what the account may keep of the texts of each tenant.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class WorkerCore:
         new_id: Callable[[], str],
         return_partitions: int,
         longest_deadline_s: float = REMEMBER_S,
+        texts: TextRules = NOTHING_KEPT,
     ) -> None:
         self.clock = BrokerClock()
-        self._teller = Teller(identity, return_partitions=return_partitions)
+        self._teller = Teller(identity, return_partitions=return_partitions, texts=texts)
         self._life = Lifecycle(self._teller, new_id=new_id)
         self._letters: dict[str, tuple[SlotOwner, int]] = {}
         self._early = EarlyCancels(remember_s=longest_deadline_s)
@@ -220,16 +223,18 @@ class WorkerCore:
                 self._life.refused(ref, self._life.publishing.pop(ref), now_us)
         return self._done()
 
-    def on_log(self, found: Iterable[tuple[int, Response | Gap]], now_us: int) -> list[Effect]:
-        """Records in log order, each for the job of a serial number that reads it: of its primary, or of its own."""
+    def on_log(self, found: Iterable[tuple[int, Response | Gap, int]], now_us: int) -> list[Effect]:
+        """Records in log order, with their broker times in milliseconds, each for the job of a serial number that reads
+        it: of its primary, or of its own.
+        """
         readers: dict[int, Resume | Copy | None] = {}
-        for serial, record in found:
+        for serial, record, at_ms in found:
             job = self._life.jobs.at(serial)
             # One that has begun to read again meanwhile is told from the beginning, later.
             if job is None or readers.setdefault(serial, job.resume or job.copy) is not (job.resume or job.copy):
                 continue
             if job.resume is not None:
-                fate = job.resume.feed(record)
+                fate = job.resume.feed(record, at_ms)
                 if fate is not None:
                     self._life.takeovers.step(job, fate, now_us)
             elif job.copy is not None:

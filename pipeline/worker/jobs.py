@@ -11,6 +11,7 @@ from pipeline.worker.resuming import Resume
 from pipeline.worker.slot import SlotOwner, Taken
 from pipeline.worker.weight import UNKNOWN
 from topics import names
+from topics.bodies import Body
 from topics.dispatches import Cancel, Dispatch, Primary
 from topics.headers import trace_context, trace_id
 
@@ -54,6 +55,7 @@ class Job:
         "acknowledges",
         "asked",
         "attempt",
+        "body",
         "copy",
         "deaths",
         "dispatch",
@@ -85,6 +87,8 @@ class Job:
         self.serial = 0
         """Names it among all jobs of the process; set when it is added to `Jobs`."""
         self.attempt: Attempt | None = None
+        self.body: Body | None = None
+        """The request's, once it was given to the engine."""
         self.copy: Copy | None = None
         """What it makes of its primary's records while it follows."""
         self.resume: Resume | None = None

@@ -111,6 +111,7 @@ class Lifecycle(Ends):
             self.terminate(job, attempt.fail(error, now_us))
             return
         job.phase = Phase.RUNNING
+        job.body = body
         job.weight = weight_of(body)
         self.running[attempt.name] = job
         request = EngineRequest(

@@ -174,6 +174,7 @@ async def _worker(
         new_id=lambda: secrets.token_hex(6),
         return_partitions=len(returns),
         longest_deadline_s=settings.layout().longest_deadline_ms / 1000,
+        texts=settings.text_rules(),
     )
     worker = Worker(
         identity,

@@ -9,6 +9,7 @@ from topics import names
 from topics.dispatches import Dispatch
 from topics.errors import PipelineError
 from topics.responses import Completed, outcome_of
+from topics.texts import NO_TEXTS, TextColumns
 from topics.trace import EventRow, RequestRow, StepRow
 
 
@@ -41,12 +42,13 @@ class Rows:
         parent: tuple[int, int] = (0, 0),
         reason: str = "",
         error: PipelineError | None = None,
+        texts: TextColumns = NO_TEXTS,
     ) -> RequestRow:
         """The row of an attempt that has ended; it is final if it wrote the terminal record.
 
-        `parent` is the producer's span and its flags (`topics.headers.parent_span`).
+        `parent` is the producer's span and its flags (`topics.headers.parent_span`), `texts` what is said of the texts.
         """
-        dispatch, usage, terminal = attempt.dispatch, attempt.usage, attempt.terminal
+        dispatch, usage, terminal, told = attempt.dispatch, attempt.usage, attempt.terminal, attempt.told
         stations = dispatch.stations
         produced = stations.produced_at_us
         topic, partition, offset = names.split_origin(dispatch.origin)
@@ -88,16 +90,29 @@ class Rows:
             parent_span=parent[0],
             trace_flags=parent[1],
             endpoint=dispatch.endpoint,
+            continued=attempt.continued,
+            continued_first_us=_after(produced, told.first_at_us) if told is not None else 0,
+            continued_last_us=_after(produced, told.last_at_us) if told is not None else 0,
+            prompt_chars=texts.prompt_chars,
+            prompt_hash=texts.prompt_hash,
+            answer_chars=texts.answer_chars,
+            answer_hash=texts.answer_hash,
         )
 
     def retold(
-        self, dispatch: Dispatch, ended: Ended, *, trace_id: bytes, parent: tuple[int, int] = (0, 0)
+        self,
+        dispatch: Dispatch,
+        ended: Ended,
+        *,
+        trace_id: bytes,
+        parent: tuple[int, int] = (0, 0),
+        texts: TextColumns = NO_TEXTS,
     ) -> RequestRow:
         """The row of an attempt that ended the request, as far as the log tells: not by whom, nor the engine time.
 
         It repeats the times of the attempt's own row, so that whoever has both can take that one.
         """
-        started, terminal, usage = ended.started, ended.terminal, ended.terminal.usage
+        started, terminal, usage, told = ended.started, ended.terminal, ended.terminal.usage, ended.told
         topic, partition, offset = names.split_origin(dispatch.origin)
         reached = {name: max(round(at_ms * 1000), 1) for name, at_ms in terminal.timing_ms.items()}
         produced = dispatch.stations.produced_at_us
@@ -136,6 +151,13 @@ class Rows:
             first_us=reached.get("first", 0),
             last_us=reached.get("last", 0),
             finished_us=reached.get("finished", 0),
+            continued=told.tokens if told is not None else 0,
+            continued_first_us=_after(produced, told.first_at_us) if told is not None else 0,
+            continued_last_us=_after(produced, told.last_at_us) if told is not None else 0,
+            prompt_chars=texts.prompt_chars,
+            prompt_hash=texts.prompt_hash,
+            answer_chars=texts.answer_chars,
+            answer_hash=texts.answer_hash,
         )
 
     def retold_event(self, row: RequestRow, *, origin: str) -> EventRow:

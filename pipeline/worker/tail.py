@@ -29,7 +29,8 @@ ONE_CLOCK_MS: Final = 5_000
 """Instead of `CLOCKS_MS` where one broker has all the logs: its clock may be set back a little. Who waits for a
 take-over waits for what is read of that time: 2 us a record on a free core."""
 
-Found = list[tuple[int, Response | Gap]]
+Found = list[tuple[int, Response | Gap, int]]
+"""Serial number of the follower, what it is told, and the record's broker time in milliseconds."""
 
 
 class Tail:
@@ -91,11 +92,11 @@ class Tail:
             for record in records:
                 if record.offset > self._sought[place]:
                     # Retention was faster; there are no other holes in a log of idempotent producers.
-                    found += [(follower.serial, Gap.CUT) for follower in self._watch.skipped(place, record.offset)]
+                    found += [(follower.serial, Gap.CUT, 0) for follower in self._watch.skipped(place, record.offset)]
                 self._sought[place] = record.offset + 1
                 followers = self._watch.read(place, record.offset, record.key)
                 if followers:
-                    found += _wanted(followers, record.value)
+                    found += _wanted(followers, record.value, record.timestamp)
         if found:
             self._on_records(found)
 
@@ -116,7 +117,7 @@ class Tail:
             start = await _start_of(consumer, TopicPartition(*place), min(since_ms.values()))
             located |= {follower.serial: start.offset for follower in followers}
             found += [
-                (f.serial, Gap.CUT)
+                (f.serial, Gap.CUT, 0)
                 for f in followers
                 if start.cut_ms is not None and since_ms[f.serial] <= start.cut_ms
             ]
@@ -179,11 +180,11 @@ async def _start_of(consumer: AIOKafkaConsumer, partition: TopicPartition, since
     return _Start(end, math.inf if first > 0 and first == end else None)
 
 
-def _wanted(followers: list[Follower], value: bytes | None) -> Found:
+def _wanted(followers: list[Follower], value: bytes | None, at_ms: int) -> Found:
     """The record, for those whose request it is of. Ids are reused; origins are not."""
     try:
         record = decode_response(value or b"")
     except CodecError as error:
         logger.warning("an answer's record cannot be read: %s", error.message)
         return []
-    return [(follower.serial, record) for follower in followers if follower.request.origin == record.origin]
+    return [(follower.serial, record, at_ms) for follower in followers if follower.request.origin == record.origin]

@@ -35,7 +35,7 @@ class TakeOvers:
         attempt = life.start(job, now_us, mode=mode, streams=streams_of(body))
         job.phase = Phase.RESUMING
         job.ending = ending
-        job.resume = Resume(attempt.name)
+        job.resume = Resume(attempt.name, hop=job.dispatch.hop, before=job.dispatch.told)
         life.following[attempt.name] = job
         life.follow(job, job.records)
 
@@ -55,7 +55,7 @@ class TakeOvers:
             job.ending = ending
             self._go_on(job, body, (), now_us)
             return
-        attempt.go_on(len(resume.tokens))
+        attempt.go_on(resume.told, resume.text)
         standing = resume.history.standing(job.address, job.slot.term)
         is_copy = job.dispatch.primary is not None
         if not is_copy and life.trials.is_held(job, standing, length=len(resume.tokens), now_us=now_us):

@@ -6,18 +6,24 @@ It decides nothing; `pipeline.worker.core` says what is told when.
 from collections import Counter
 from typing import Literal
 
+from msgspec.structs import replace
+
 from pipeline.worker.attempts import Attempt
 from pipeline.worker.effects import AddRow, Send
 from pipeline.worker.jobs import Job
 from pipeline.worker.resuming import Ended
 from pipeline.worker.rows import Identity, Rows
 from topics import names
+from topics.answers import said_in
+from topics.bodies import decode_body
 from topics.codec import encode
 from topics.dispatches import Return
-from topics.errors import PipelineError
+from topics.errors import PipelineError, RequestError
 from topics.fleet import Finished
 from topics.headers import dead_letter, parent_span
-from topics.responses import Delta, Response, TerminalRecord, outcome_of
+from topics.responses import Completed, Delta, Response, TerminalRecord, outcome_of
+from topics.texts import NOTHING_KEPT, TextRules, prompt_of, text_row
+from topics.trace import RequestRow
 
 Headers = tuple[tuple[str, bytes], ...]
 ReturnReason = Literal["drained", "parked", "detached"]
@@ -29,12 +35,14 @@ class Teller:
     Args:
         identity: who tells.
         return_partitions: of the topic of returned work.
+        texts: what the account may keep of the texts of each tenant.
     """
 
-    def __init__(self, identity: Identity, *, return_partitions: int) -> None:
+    def __init__(self, identity: Identity, *, return_partitions: int, texts: TextRules = NOTHING_KEPT) -> None:
         self._id = identity
         self._rows = Rows(identity)
         self._return_partitions = return_partitions
+        self._texts = texts
         self.dead_letters: Counter[str] = Counter()
         """Records told to the dead letters, by the code of the reason."""
 
@@ -49,8 +57,9 @@ class Teller:
         """The dispatch, handed back to the processor of its lane."""
         _, lane_partition, _ = names.split_origin(job.dispatch.origin)
         attempt = job.attempt if job.dispatch.primary is None else None
+        told = job.attempt.told_so_far if job.attempt is not None else None
         record = Return(
-            dispatch=job.dispatch,
+            dispatch=replace(job.dispatch, told=told or job.dispatch.told),
             dispatched_at_ms=job.first_ms,
             worker=self._id.worker,
             reason=reason,
@@ -101,11 +110,15 @@ class Teller:
         """`attempt.started`."""
         return AddRow(self._rows.attempt_event("attempt.started", attempt, trace_id=job.trace_id, now_us=now_us))
 
-    def ended(self, job: Job, attempt: Attempt) -> tuple[AddRow, AddRow]:
+    def ended(self, job: Job, attempt: Attempt) -> tuple[AddRow, ...]:
         """The rows of a request whose terminal record is in the log."""
-        row = self._rows.request(attempt, trace_id=job.trace_id, outcome="", parent=parent_span(job.headers))
+        prompt, answer = self._texts_of(job, attempt.text)
+        texts = self._texts.columns(job.dispatch.tenant, prompt=prompt, answer=answer)
+        row = self._rows.request(
+            attempt, trace_id=job.trace_id, outcome="", parent=parent_span(job.headers), texts=texts
+        )
         event = self._rows.attempt_event("request.finished", attempt, trace_id=job.trace_id, now_us=attempt.finished_us)
-        return AddRow(row), AddRow(event)
+        return AddRow(row), AddRow(event), *self._kept(row, prompt, answer)
 
     def given_up(self, job: Job, attempt: Attempt, outcome: str) -> AddRow:
         """The row of an attempt that ended without a terminal record."""
@@ -114,10 +127,32 @@ class Teller:
             self._rows.request(attempt, trace_id=job.trace_id, outcome=outcome, parent=parent, reason=outcome)
         )
 
-    def retold(self, job: Job, ended: Ended) -> tuple[AddRow, AddRow]:
+    def retold(self, job: Job, ended: Ended) -> tuple[AddRow, ...]:
         """The rows of an attempt that ended the request, whose worker may not have told them."""
-        row = self._rows.retold(job.dispatch, ended, trace_id=job.trace_id, parent=parent_span(job.headers))
-        return AddRow(row), AddRow(self._rows.retold_event(row, origin=job.dispatch.origin))
+        terminal = ended.terminal
+        whole = said_in(terminal.body)[0] if isinstance(terminal, Completed) and terminal.body is not None else ""
+        prompt, answer = self._texts_of(job, whole or ended.text)
+        texts = self._texts.columns(job.dispatch.tenant, prompt=prompt, answer=answer)
+        parent = parent_span(job.headers)
+        row = self._rows.retold(job.dispatch, ended, trace_id=job.trace_id, parent=parent, texts=texts)
+        event = self._rows.retold_event(row, origin=job.dispatch.origin)
+        return AddRow(row), AddRow(event), *self._kept(row, prompt, answer)
+
+    def _texts_of(self, job: Job, answer: str) -> tuple[str, str]:
+        """Prompt and answer, as far as they are needed; nothing of a body that is none."""
+        if self._texts.of(job.dispatch.tenant) == "none":
+            return "", ""
+        try:
+            body = job.body or decode_body(job.dispatch.endpoint, job.dispatch.body)
+        except RequestError:
+            return "", answer
+        return prompt_of(body), answer
+
+    def _kept(self, row: RequestRow, prompt: str, answer: str) -> tuple[AddRow, ...]:
+        """The texts themselves, where the tenant allows it."""
+        if self._texts.of(row.tenant) != "full":
+            return ()
+        return (AddRow(text_row(row, prompt=prompt, answer=answer)),)
 
     def slot_event(self, kind: str, *, partition: int, term: int, now_us: int, running: int, reason: str) -> AddRow:
         """`slot.owned` or `slot.lost`."""

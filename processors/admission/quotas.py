@@ -4,7 +4,13 @@ Fair queues share what there is; a quota turns away what is over a limit that so
 are. Each shard enforces its part of the limit, without asking the others: a tenant whose requests all go to one of
 several shards gets that part only. Clients key records by request id, which spreads them over all shards.
 
-A quota is charged when a request arrives, with an estimate of its prompt, and settled when it ends, with what it used.
+A quota is charged when a request arrives, with all that it may use: its prompt, as estimated, and the longest answer
+that it allows. It is settled when the request ends, with what it used, and the rest is given back. So what is let in
+does not exceed a limit, however long the answers turn out to be. What could not be foreseen is made up for afterwards:
+prompts with more tokens than estimated, answers that set no limit and are longer than what is assumed of those. A
+request that may use more than a full bucket holds needs a full one, which then goes below zero: no limit is too small
+for a request, but such requests go one by one.
+
 A restart forgets what was charged before.
 """
 
@@ -150,10 +156,12 @@ class Quotas:
     def take(self, tenant: str, origin: str, tokens: int, *, deadline_s: float, now_s: float) -> Denied | None:
         """Charge a request that has come; None if it is within all limits, and nothing is charged if it is not.
 
+        One that is charged already, because its record was read twice, is within them.
+
         Args:
             tenant: who sent it.
             origin: names it until `settle`.
-            tokens: of its prompt, estimated.
+            tokens: the most that it may use, of prompt and answers.
             deadline_s: when it expires; it is not held much longer.
             now_s: broker time in seconds.
         """
@@ -161,9 +169,11 @@ class Quotas:
         if not limits.is_limited:
             return None
         self._expire(now_s)
+        if origin in self._held:
+            return None
         account = self._account(tenant, limits, now_s)
         denied = _check(account, limits, tokens, now_s)
-        if denied is not None or origin in self._held:
+        if denied is not None:
             return denied
         account.present += 1
         if account.requests is not None:

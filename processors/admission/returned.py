@@ -39,7 +39,7 @@ def returned(handback: Handback, policy: Policy) -> Ticket:
         produced_ms=produced_ms,
         admitted_us=dispatch.stations.admitted_at_us,
         deadline_at_ms=dispatch.deadline_at_ms,
-        due_at_ms=min(produced_ms + rules.target_ms, dispatch.deadline_at_ms),
+        due_at_ms=dispatch.due_at_ms or min(produced_ms + rules.target_ms, dispatch.deadline_at_ms),
         priority=dispatch.priority,
         demand=demand_of(body, yields=rules.yields),
         headers=trace_context(handback.headers),
@@ -51,4 +51,5 @@ def returned(handback: Handback, policy: Policy) -> Ticket:
         is_deterministic=is_deterministic(body),
         streams=body.stream,
         usage=record.usage,
+        told=dispatch.told,
     )

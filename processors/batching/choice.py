@@ -179,7 +179,7 @@ class Chooser:
             return "concurrency"
         ratio = HARVEST_KV_RATIO if self._promises[rank].yields else KV_RATIO
         ahead = 0.5 * self._mix.traffic[rank].answer_tokens * demand.sequences
-        spare = (1 - ratio) * worker.heartbeat.limits.max_kv_tokens * self._fleet.portion.ratio
+        spare = (1 - ratio) * worker.heartbeat.limits.max_kv_tokens * worker.turn.ratio
         return "kv" if worker.free_kv_for(demand) - demand.prompt_tokens - ahead < spare else ""
 
     def _recent(self, rank: int, now_s: float) -> list[int]:

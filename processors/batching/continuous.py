@@ -11,10 +11,12 @@ from math import inf
 from typing import Final, NamedTuple
 
 from processors.admission.shares import Shares
+from processors.batching.by_deployment import ByDeployment
 from processors.batching.choice import Choice, Chooser
 from processors.batching.class_mix import ClassMix
 from processors.batching.concurrency import MIN_ANSWER_TOKENS, PromiseShare
 from processors.batching.controller import Batch, Decision, Deferral, Dropped, LaneView, Part, Refused, Why
+from processors.batching.deferrals import Deferrals
 from processors.batching.eager import Eager
 from processors.batching.early_refusal import EarlyRefusal
 from processors.batching.outlook import LIVES_S, Outlook, OutlookCache
@@ -28,13 +30,12 @@ from processors.policy import ANY_TENANT, EVERY_TENANT, Policy
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Fleet, Worker
-from topics.fleet import Finished
+from topics.fleet import Finished, ModelFigures
 
 WAKE_S: Final = 0.020
 """While requests wait, they are looked at so often: what was possible may have become too late."""
-DEFERRAL_S: Final = 1.0
-"""That requests wait although an engine would take them is recorded no more often than this."""
-DEPLOYMENTS_KEPT: Final = 4
+_NOTHING: Final = 1e-6
+"""Requests per second of workers that can serve none at all."""
 
 
 class _Stuck(NamedTuple):
@@ -71,7 +72,7 @@ class Continuous:
         self._residents = Residents(len(names))
         self._prefixes = PrefixMirrors()
         self._rate = ServiceRate()
-        self._models: dict[str, StepModel] = {}
+        self._models = ByDeployment(StepModel)
         self._outlooks = OutlookCache()
         weights = {name: tenant.weight for name, tenant in policy.tenants.items()}
         self._tenants = Shares(weights, default_weight=weights.get(ANY_TENANT, EVERY_TENANT.weight))
@@ -92,7 +93,7 @@ class Continuous:
         )
         self._deployment = ""
         self._now_s = 0.0
-        self._deferred_s = -inf
+        self._deferrals = Deferrals()
         self._stuck: _Stuck | None = None
 
     def refuse(self, ticket: Ticket, *, now_s: float) -> Refused | None:
@@ -104,10 +105,11 @@ class Continuous:
         return refused
 
     def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
-        if ticket.hop:
-            self._left(ticket.origin)
-        else:
+        if not ticket.hop:
             self._note(ticket, now_s)
+
+    def on_returned(self, ticket: Ticket) -> None:
+        self._left(ticket.origin)
 
     def on_worker(self, worker: Worker, *, now_s: float) -> None:
         """Learn from the steps and the digest of a heartbeat."""
@@ -116,7 +118,7 @@ class Continuous:
         self._prefixes.observe(worker)
         self._prefixes.retain(self._fleet.workers)
         if worker.heartbeat.samples:
-            model = self._model(worker.heartbeat.deployment)
+            model = self._models.of(worker.heartbeat.deployment)
             for sample in worker.heartbeat.samples:
                 model.learn(sample)
 
@@ -136,7 +138,8 @@ class Continuous:
         """Release what there is credit for, drop what cannot make it."""
         self._now_s = now_s
         if deployment != self._deployment:
-            self._deployment, self._stuck = deployment, None
+            self._deployment = self._models.serving = deployment
+            self._stuck = None
         self._rate.elapse(now_s)
         if not len(self._queues):
             self._rate.decided(released=0, is_backlogged=False)
@@ -144,7 +147,7 @@ class Continuous:
         if self._is_stuck(now_s):
             return self._decided({}, [], None, now_s)
         workers = self._fleet.eligible(deployment, now_s=now_s)
-        if not workers or not self._model(deployment).is_known:
+        if not workers or not self._models.of(deployment).is_known:
             return self._unlearned(deployment, now_s)
         return self._release(workers, self._outlook(deployment, now_s), now_s)
 
@@ -152,7 +155,7 @@ class Continuous:
         """Of a worker: the answers in progress that its promise allows. Saturation is load over service rate."""
         rank = self._ranks[latency_class]
         rate = self._mix.traffic[rank].per_s(now_s)
-        model = self._model(self._deployment)
+        model = self._models.of(self._deployment)
         workers = self._fleet.eligible(self._deployment, now_s=now_s)
         if not workers or not model.is_known:
             return LaneView(arrivals_per_s=rate, size_limit=0, saturation=0.0, model_error_ratio=model.error_ratio)
@@ -162,9 +165,14 @@ class Continuous:
         return LaneView(
             arrivals_per_s=rate,
             size_limit=outlook.most_sequences(rank, most),
-            saturation=load / (self._fleet.portion.ratio * outlook.requests_per_s(rank, workers)),
+            saturation=load / max(_NOTHING, self._fleet.portion.ratio * outlook.requests_per_s(rank, workers)),
             model_error_ratio=model.error_ratio,
         )
+
+    def learned(self) -> ModelFigures | None:
+        """Of the steps of an engine."""
+        model = self._models.known(self._deployment)
+        return model.figures(self._deployment) if model is not None and model.steps else None
 
     def _left(self, origin: str) -> None:
         """A request is in no worker any more."""
@@ -178,7 +186,7 @@ class Continuous:
         self._tenants.observe(ticket.tenant, now_s)
 
     def _refusal(self, ticket: Ticket, now_s: float) -> Refused | None:
-        model = self._models.get(self._deployment)
+        model = self._models.known(self._deployment)
         if model is None or not model.is_trusted:
             return None
         workers = self._fleet.eligible(self._deployment, now_s=now_s)
@@ -276,17 +284,16 @@ class Continuous:
         return Why(reason, figures)
 
     def _deferred(self, ticket: Ticket, choice: Choice, workers: list[Worker], now_s: float) -> Deferral | None:
-        """Note, now and then, that a request waits though an engine would take it."""
-        if choice.blocked_by == "credit" or 0 <= now_s - self._deferred_s < DEFERRAL_S:
+        """Note, now and then, what a request waits for."""
+        if not self._deferrals.is_due(choice.blocked_by, now_s):
             return None
-        self._deferred_s = now_s
         figures = {
             "predicted_ttft_s": round(choice.soonest_s, 4),
             "slack_s": round(ticket.due_at_ms / 1000 - now_s, 4),
             "sequences": float(min(worker.sequences for worker in workers)),
             "queue_ahead_tokens": float(min(worker.backlog_tokens for worker in workers)),
         }
-        return Deferral(Why(choice.blocked_by, figures), len(self._queues))
+        return Deferral(Why(choice.blocked_by, figures), len(self._queues), has_room=choice.blocked_by != "credit")
 
     def _decided(
         self, batches: dict[str, Batch], dropped: list[Dropped], deferral: Deferral | None, now_s: float
@@ -316,21 +323,13 @@ class Continuous:
         if ticket.prefixes:
             self._prefixes.sent(worker, ticket.prefixes, now_s=now_s)
 
-    def _model(self, deployment: str) -> StepModel:
-        model = self._models.get(deployment)
-        if model is None:
-            model = self._models[deployment] = StepModel()
-            if len(self._models) > DEPLOYMENTS_KEPT:
-                del self._models[next(iter(self._models))]
-        return model
-
     def _outlook(self, deployment: str, now_s: float) -> Outlook:
         return self._outlooks.get(deployment, now_s, lambda: self._new_outlook(deployment, now_s))
 
     def _new_outlook(self, deployment: str, now_s: float) -> Outlook:
         prompt_tokens, answer_tokens = self._mix.means(now_s)
         return Outlook(
-            self._model(deployment).cost,
+            self._models.of(deployment).cost,
             prompt_tokens=prompt_tokens,
             answer_tokens=answer_tokens,
             promises=self._promises,

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Placed, Worker
-from topics.fleet import Finished
+from topics.fleet import Finished, ModelFigures
 
 Figures = dict[str, float]
 """The numbers that a decision was made from, by name with unit: `predicted_ttft_s`, `queue_ahead_requests`, ..."""
@@ -74,10 +74,14 @@ class Dropped(Struct, frozen=True):
 
 
 class Deferral(Struct, frozen=True):
-    """Requests wait though a worker has room, because waiting costs nothing: `why` says until when."""
+    """So many requests wait: `why` says for what.
+
+    `has_room` where a worker would take some: it costs nothing to wait, or to send them would cost those that run.
+    """
 
     why: Why
     queued: int
+    has_room: bool = True
 
 
 class Decision(Struct, kw_only=True):
@@ -111,7 +115,11 @@ class Controller(Protocol):
         ...
 
     def on_queued(self, ticket: Ticket, *, now_s: float) -> None:
-        """A request has joined its lane."""
+        """A request has joined its lane; one with a hop was dispatched before and is no new arrival."""
+        ...
+
+    def on_returned(self, ticket: Ticket) -> None:
+        """A worker has handed a request back: it is there no more, whether it will join its lane again or not."""
         ...
 
     def on_worker(self, worker: Worker, *, now_s: float) -> None:
@@ -128,4 +136,8 @@ class Controller(Protocol):
 
     def view(self, latency_class: str, *, now_s: float) -> LaneView:
         """Figures of a lane."""
+        ...
+
+    def learned(self) -> ModelFigures | None:
+        """What is known of the engines of the deployment that gets work; None where nothing is."""
         ...

@@ -33,28 +33,29 @@ def fill(
     makes the due time of everybody in it and fits the engine; else its lane is done. A request that may not be shed and
     is late anyway goes along, and its due time binds nobody. The first one always goes.
     """
-    model, answered_s = forecast.model, start_s + hop_s
+    high, answered_s, max_tokens = forecast.model.high, start_s + hop_s, forecast.max_tokens
     urgent_ms = 1000 * (answered_s + 2 * forecast.high(size_limit))
-    heads = [_head(lane, urgent_ms) for lane in lanes if len(lane.queue)]
+    heads = [_head(lane, first, urgent_ms) for lane in lanes if (first := lane.queue.head()) is not None]
     heapq.heapify(heads)
     tickets: list[Ticket] = []
-    tokens, slack_s, max_tokens = 0, inf, forecast.max_tokens
-    while heads and len(tickets) < size_limit:
-        lane, ticket = heads[0][-2:]
-        prompt_tokens, left_s = ticket.demand.prompt_tokens, ticket.due_at_ms / 1000 - answered_s
+    size, tokens, slack_s = 0, 0, inf
+    while heads and size < size_limit:
+        _, _, due_ms, _, lane, ticket = heads[0]
+        prompt_tokens, left_s = ticket.demand.prompt_tokens, due_ms / 1000 - answered_s
         joined, joint_slack_s = tokens + prompt_tokens, slack_s
-        if left_s < slack_s and (ticket.may_be_shed or left_s >= model.high(1, prompt_tokens)):
+        if left_s < slack_s and (ticket.may_be_shed or left_s >= high(1, prompt_tokens)):
             joint_slack_s = left_s
-        if tickets and (joined > max_tokens or model.high(len(tickets) + 1, joined) > joint_slack_s + 1e-9):
+        if size and (joined > max_tokens or high(size + 1, joined) > joint_slack_s + 1e-9):
             heapq.heappop(heads)
             continue
-        tokens, slack_s = joined, joint_slack_s
+        size, tokens, slack_s = size + 1, joined, joint_slack_s
         tickets.append(ticket)
-        queues.leave(ticket)
-        if len(lane.queue):
-            heapq.heapreplace(heads, _head(lane, urgent_ms))
-        else:
+        following = lane.queue.serve(ticket)
+        if following is None:
             heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, _head(lane, following, urgent_ms))
+    queues.left(tickets)
     return Filled(tickets, slack_s)
 
 
@@ -63,8 +64,6 @@ _Head = tuple[bool, int, int, int, ClassLane, Ticket]
 other has, and the lane and the request themselves."""
 
 
-def _head(lane: ClassLane, urgent_ms: float) -> _Head:
-    ticket = lane.queue.head()
-    assert ticket is not None
+def _head(lane: ClassLane, ticket: Ticket, urgent_ms: float) -> _Head:
     due_ms, index = ticket.due_at_ms, lane.index
     return (False, index, due_ms, index, lane, ticket) if due_ms < urgent_ms else (True, 0, due_ms, index, lane, ticket)

@@ -130,6 +130,21 @@ class Flights:
             line.flights.remove(flight)
             line.has_landed = True
 
+    def leave(self, origin: str) -> None:
+        """A request was handed back; with the last one of a batch, its worker has less to do."""
+        flight = self._by_origin.pop(origin, None)
+        if flight is None:
+            return
+        flight.remaining -= 1
+        line = self._lines.get(flight.worker)
+        if flight.remaining or line is None or flight not in line.flights:
+            return
+        if line.flights[0] is flight:
+            line.has_landed = True
+        else:
+            line.free_s -= flight.mean_s
+        line.flights.remove(flight)
+
     def follow(self, worker: Worker, *, now_s: float) -> Iterator[Timed]:
         """Take a newer heartbeat in; what ended by it was told before. Gives the batches that it timed."""
         line = self._line(worker)

@@ -6,6 +6,7 @@ Forecasts are kept for a millisecond: nothing in them moves faster, and a burst 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from processors.batching.by_deployment import ByDeployment
 from processors.batching.class_lane import ClassLane
 from processors.batching.knobs import QUANTILE
 from processors.batching.latency import LatencyModel
@@ -79,7 +80,7 @@ class Forecaster:
         self._lanes = lanes
         self._hop_s = hop_s
         self._fleet = fleet
-        self._models: dict[str, LatencyModel] = {}
+        self._models = ByDeployment(lambda: LatencyModel(quantile=QUANTILE))
         self._tokens_each = 0.0
         self._kept: Forecast | None = None
         self._kept_for: tuple[LatencyModel, int] | None = None
@@ -87,10 +88,16 @@ class Forecaster:
 
     def model(self, deployment: str) -> LatencyModel:
         """How long batches of a deployment take."""
-        model = self._models.get(deployment)
-        if model is None:
-            model = self._models[deployment] = LatencyModel(quantile=QUANTILE)
-        return model
+        return self._models.of(deployment)
+
+    def known(self, deployment: str) -> LatencyModel | None:
+        """How long batches of a deployment take, if any was timed."""
+        model = self._models.known(deployment)
+        return model if model is not None and model.is_known else None
+
+    def serve(self, deployment: str) -> None:
+        """This deployment gets work from now on: what is known of it is not forgotten."""
+        self._models.serving = deployment
 
     def on_queued(self, ticket: Ticket, lane: ClassLane, *, now_s: float) -> None:
         """Count an arrival."""

@@ -15,7 +15,7 @@ class Knobs(Struct, kw_only=True, frozen=True):
     """A class as its batches see it.
 
     Attributes:
-        slo_s: from production to answer, in seconds: `e2e_ms`, else `ttft_ms`, else `deadline_ms`.
+        slo_s: the target in seconds: `ttft_ms`, else `e2e_ms`, else `deadline_ms`, and never more than that.
         utilisation: busy share of workers up to which batches are kept small.
         hold_s: a request is held back for a larger batch until it is no older than this.
         yields: fills what the others leave and is never dropped early.

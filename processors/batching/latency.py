@@ -6,8 +6,8 @@ and noisy neighbours within about ten batches, and a safety factor that follows 
 
 from typing import Final
 
-from processors.batching.regression import BucketedFit, half_octave
-from topics.fleet import BatchTiming
+from processors.batching.regression import BucketedFit, half_octave, short
+from topics.fleet import BatchTiming, ModelFigures
 
 PRIOR: Final = (0.010, 0.0012, 0.0)
 """Seconds of a batch, of each request and of each token, until something was timed."""
@@ -54,6 +54,24 @@ class LatencyModel:
         self.safety = _FIRST_SAFETY
         self.observed = 0
         self.error_ratio = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any batch was timed, be it while an engine warmed up."""
+        return len(self._fit) > 0
+
+    def figures(self, deployment: str) -> ModelFigures:
+        """Its state, for people."""
+        base, each, token = self._shape
+        shape = {"batch": base, "request": each, "token": token * self.counted}
+        return ModelFigures(
+            deployment=deployment,
+            shape_us={name: short(1e6 * seconds) for name, seconds in shape.items()},
+            scale=short(self.scale),
+            safety=short(self.safety),
+            samples=self.observed,
+            error_ratio=short(self.error_ratio),
+        )
 
     def mean(self, size: float, tokens: float) -> float:
         """Expected seconds of a batch of `size` requests with `tokens` prompt tokens together."""

@@ -25,6 +25,11 @@ def half_octave(value: float) -> int:
     return int(2 * math.log2(value)) if value > 1 else 0
 
 
+def short(value: float) -> float:
+    """A figure for people: four digits are more than anything is known by."""
+    return float(f"{value:.4g}")
+
+
 class _Bucket:
     """Running means of one kind of sample."""
 

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from processors.routing.worker import Worker
 
 LIMIT: Final = 100_000
+SLOTS_KEPT: Final = 1024
+"""Slots that are known before those without requests are forgotten: deployments come and go."""
 
 
 class _Resident(NamedTuple):
@@ -30,9 +32,15 @@ class Residents:
         self._limit = limit
         self._by_origin: dict[str, _Resident] = {}
         self._slots: dict[tuple[str, int], list[int]] = {}
+        self._sweep_at = SLOTS_KEPT
 
     def __len__(self) -> int:
         return len(self._by_origin)
+
+    @property
+    def slots(self) -> int:
+        """Slots that are known."""
+        return len(self._slots)
 
     def add(self, origin: str, *, deployment: str, slot: int, rank: int) -> None:
         """A request of class `rank` was put into a slot; its former place counts no more."""
@@ -66,5 +74,8 @@ class Residents:
     def _counts(self, deployment: str, slot: int) -> list[int]:
         counts = self._slots.get((deployment, slot))
         if counts is None:
+            if len(self._slots) >= self._sweep_at:
+                self._slots = {key: known for key, known in self._slots.items() if any(known)}
+                self._sweep_at = max(SLOTS_KEPT, 2 * len(self._slots))
             counts = self._slots[(deployment, slot)] = [0] * self._classes
         return counts

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from processors.admission.shares import Shares
 from processors.batching.class_lane import ClassLane
 from processors.batching.controller import Batch, Decision, Deferral, Dropped, Figures, LaneView, Part, Refused, Why
+from processors.batching.deferrals import NO_WORKER, Deferrals
 from processors.batching.filling import fill
 from processors.batching.flights import Flights, Opening, flight_of
 from processors.batching.forecast import Forecast, Forecaster
@@ -27,7 +28,7 @@ from processors.policy import ANY_TENANT, EVERY_TENANT, Policy
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.fleet import Fleet, Worker
-from topics.fleet import Finished
+from topics.fleet import Finished, ModelFigures
 
 _MARGIN_S: Final = 0.001
 """How long before the last moment a held batch leaves."""
@@ -74,7 +75,9 @@ class RunToCompletion:
         self._forecaster = Forecaster(self._lanes, hop_s=policy.hop_s, fleet=fleet)
         self._flights = Flights(policy.hop_s)
         self._deployment = policy.stable or ""
+        self._forecaster.serve(self._deployment)
         self._is_holding = False
+        self._deferrals = Deferrals()
         self._no_room_until_s = -inf
         self._drain: _Drain | None = None
         weights = {name: tenant.weight for name, tenant in policy.tenants.items()}
@@ -120,6 +123,10 @@ class RunToCompletion:
             self._tenants.observe(ticket.tenant, now_s)
             self._forecaster.on_queued(ticket, self._by_name[ticket.latency_class], now_s=now_s)
 
+    def on_returned(self, ticket: Ticket) -> None:
+        """A request will not end in the batch that it was sent in."""
+        self._flights.leave(ticket.origin)
+
     def on_worker(self, worker: Worker, *, now_s: float) -> None:
         """Learn from what the worker timed, and see what it is doing."""
         model = self._forecaster.model(worker.heartbeat.deployment)
@@ -142,6 +149,7 @@ class RunToCompletion:
         decision = Decision(batches=[], dropped=[])
         if deployment != self._deployment:
             self._deployment, self._no_room_until_s, self._drain = deployment, -inf, None
+            self._forecaster.serve(deployment)
         if not len(self._queues):
             self._is_holding = False
             return decision
@@ -172,6 +180,11 @@ class RunToCompletion:
             model_error_ratio=error_ratio,
         )
 
+    def learned(self) -> ModelFigures | None:
+        """Of the batches of an engine, warm-ups included."""
+        model = self._forecaster.known(self._deployment)
+        return model.figures(self._deployment) if model is not None else None
+
     def _ahead_in(self, lane: ClassLane, tenant: str, rate_per_s: float, now_s: float) -> int:
         """How many requests of a lane go before a new one of this tenant, if so many are served per second."""
         queued, own = len(lane.queue), lane.queue.backlog(tenant)
@@ -189,7 +202,7 @@ class RunToCompletion:
         fleet = self._fleet
         if fleet.shards == 1:
             return None
-        return Turns(fleet.portion, fleet.shard, fleet.shards, len(workers), self._lanes[0].knobs.hold_s, self._hop_s)
+        return Turns(fleet.ratios, fleet.shard, fleet.shards, len(workers), self._lanes[0].knobs.hold_s, self._hop_s)
 
     def _new_drain(self, now_s: float) -> _Drain:
         model = self._forecaster.model(self._deployment)
@@ -212,6 +225,7 @@ class RunToCompletion:
         send_s = opening.send_s if opening else inf
         if opening is None or now_s < send_s - 1e-9:
             self._wait_for_room(decision, send_s)
+            decision.deferral = self._deferred(len(workers), send_s, now_s)
             return False
         forecast = self._forecaster.of(workers, self._deployment, now_s=now_s)
         self._purge(decision, forecast, opening, now_s)
@@ -230,6 +244,14 @@ class RunToCompletion:
         """No worker has room before this time, or before one of them tells that it has."""
         self._no_room_until_s = until_s
         decision.wake_at_s = until_s if until_s < inf else None
+
+    def _deferred(self, workers: int, until_s: float, now_s: float) -> Deferral | None:
+        """Note, now and then, that every worker has as much as it should."""
+        figures = {"workers": float(workers)}
+        if until_s < inf:
+            figures["until_in_s"] = round(until_s - now_s, 6)
+        reason = "workers_busy" if workers else NO_WORKER
+        return self._deferrals.blocked(reason, figures=figures, queued=len(self._queues), now_s=now_s)
 
     def _purge(self, decision: Decision, forecast: Forecast, opening: Opening, now_s: float) -> None:
         """Drop heads that cannot make it, and under overload those that would force a batch below its target.

@@ -28,9 +28,9 @@ class ServiceRate:
         return self._released / self._backlogged_s if is_known else None
 
     def elapse(self, now_s: float) -> None:
-        """Time has passed since `decided`."""
+        """Time has passed since `decided`; where it went back, nothing has until it is where it was."""
         elapsed_s = max(0.0, now_s - self._since_s)
-        self._since_s = now_s
+        self._since_s = max(self._since_s, now_s)
         if self._is_backlogged:
             decay = math.exp(-elapsed_s / MEMORY_S)
             self._released *= decay

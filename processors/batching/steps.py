@@ -7,8 +7,8 @@ minutes of small steps do not erase what is known about large ones; the drift fo
 
 from typing import Final, NamedTuple
 
-from processors.batching.regression import BucketedFit, half_octave
-from topics.fleet import StepSample
+from processors.batching.regression import BucketedFit, half_octave, short
+from topics.fleet import ModelFigures, StepSample
 
 PRIOR: Final = (0.010, 3e-5, 1e-7, 6e-5)
 """Seconds: about an 8-billion-parameter model on a slow accelerator. Any measurement outweighs it."""
@@ -78,6 +78,18 @@ class StepModel:
     def is_trusted(self) -> bool:
         """Whether a request may be turned away for what it says."""
         return self.steps >= TRUSTED_AFTER
+
+    def figures(self, deployment: str) -> ModelFigures:
+        """Its state, for people."""
+        names = ("step", "sequence", "kv_token", "prompt_token")
+        return ModelFigures(
+            deployment=deployment,
+            shape_us={name: short(1e6 * seconds) for name, seconds in zip(names, self._shape, strict=True)},
+            scale=short(self._drift),
+            safety=1.0,
+            samples=self.steps,
+            error_ratio=short(self.error_ratio),
+        )
 
     def learn(self, sample: StepSample) -> None:
         """A step was timed."""

@@ -10,9 +10,8 @@ other, each a little later than what the one before it sent can be heard of.
 """
 
 import zlib
+from collections.abc import Sequence
 from typing import Final, NamedTuple
-
-from processors.routing.portions import Portion
 
 FIRST_TURN: Final = 0.5
 """Of a worker that has not ended a batch yet."""
@@ -28,14 +27,14 @@ class Turns(NamedTuple):
     """Of one shard, at one time.
 
     Attributes:
-        portion: of all workers together.
+        ratios: each shard's portion of all workers together.
         shard, shards: which one it is, from 0, of how many.
         workers: how many there are.
         hold_s: for how long its owner may leave a worker idle, to wait for a larger batch.
         hop_s: one way through the broker, in seconds.
     """
 
-    portion: Portion
+    ratios: Sequence[float]
     shard: int
     shards: int
     workers: int
@@ -44,16 +43,19 @@ class Turns(NamedTuple):
 
     def is_own(self, index: int, turn: float) -> bool:
         """Whether the next batch of the `index`-th worker is this shard's."""
-        return self._border(self.portion.low) <= index + turn < self._border(self.portion.high)
+        return self._border(self.shard) <= index + turn < self._border(self.shard + 1)
 
-    def _border(self, at: float) -> float:
-        """Where two portions meet. One that nearly falls between two workers does: sharing one costs hops.
+    def _border(self, number: int) -> float:
+        """Where a shard's portion begins. If that is nearly between two workers it is there: sharing one costs hops.
 
-        Never at the end of all, where it would leave nothing.
+        But no shard loses more than half of its portion by that.
         """
-        border = at * self.workers
+        if number in (0, self.shards):
+            return self.workers if number else 0.0
+        border = sum(self.ratios[:number]) * self.workers
         nearest = round(border)
-        return nearest if abs(border - nearest) < _NEARLY and 0 < nearest < self.workers else border
+        narrow = min(self.ratios[number - 1], self.ratios[number]) * self.workers
+        return nearest if abs(border - nearest) < min(_NEARLY, narrow / 4) else border
 
     def lent_s(self, index: int) -> float:
         """How long the `index`-th worker, another shard's, has to be idle until this one may take it."""

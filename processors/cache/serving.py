@@ -8,9 +8,11 @@ from processors.account import COMPONENT
 from processors.cache.collecting import Kept
 from processors.queueing.ticket import Ticket
 from topics.answers import response_body
+from topics.bodies import decode_body
 from topics.headers import parent_span
 from topics.names import split_origin
 from topics.responses import Completed, Delta, Response, Started
+from topics.texts import NOTHING_KEPT, TextColumns, TextRules, prompt_of, text_row
 from topics.trace import EventRow, RequestRow, Row
 
 SOURCE = "cache"
@@ -18,15 +20,24 @@ REASON = "cache_hit"
 
 
 def served(
-    ticket: Ticket, kept: Kept, *, attempt: str, model: str, process: str, now_us: int
-) -> tuple[tuple[Response, ...], tuple[Row, Row]]:
-    """The records that answer a request, in order, and what is accounted for it."""
+    ticket: Ticket,
+    kept: Kept,
+    *,
+    attempt: str,
+    model: str,
+    process: str,
+    now_us: int,
+    texts: TextRules = NOTHING_KEPT,
+) -> tuple[tuple[Response, ...], tuple[Row, ...]]:
+    """The records that answer a request, in order, and what is accounted for it: `texts` allows what of the texts."""
     records = _stream(ticket, kept, attempt, now_us) if ticket.streams else (_whole(ticket, kept, model, now_us),)
     attempt = attempt if ticket.streams else ""
-    return records, (
-        _event(ticket, kept, attempt, model=model, process=process, now_us=now_us),
-        _row(ticket, kept, attempt, model=model, now_us=now_us),
-    )
+    keeping = texts.of(ticket.tenant)
+    prompt = prompt_of(decode_body(ticket.endpoint, ticket.body)) if keeping != "none" else ""
+    columns = texts.columns(ticket.tenant, prompt=prompt, answer=kept.text)
+    row = _row(ticket, kept, attempt, model=model, now_us=now_us, texts=columns)
+    rows: tuple[Row, Row] = (_event(ticket, kept, attempt, model=model, process=process, now_us=now_us), row)
+    return records, (*rows, text_row(row, prompt=prompt, answer=kept.text)) if keeping == "full" else rows
 
 
 def _stream(ticket: Ticket, kept: Kept, attempt: str, now_us: int) -> tuple[Response, ...]:
@@ -108,7 +119,7 @@ def _event(ticket: Ticket, kept: Kept, attempt: str, *, model: str, process: str
     )
 
 
-def _row(ticket: Ticket, kept: Kept, attempt: str, *, model: str, now_us: int) -> RequestRow:
+def _row(ticket: Ticket, kept: Kept, attempt: str, *, model: str, now_us: int, texts: TextColumns) -> RequestRow:
     topic, partition, offset = split_origin(ticket.origin)
     parent = parent_span(ticket.headers)
     return RequestRow(
@@ -137,6 +148,10 @@ def _row(ticket: Ticket, kept: Kept, attempt: str, *, model: str, now_us: int) -
         parent_span=parent[0],
         trace_flags=parent[1],
         endpoint=ticket.endpoint,
+        prompt_chars=texts.prompt_chars,
+        prompt_hash=texts.prompt_hash,
+        answer_chars=texts.answer_chars,
+        answer_hash=texts.answer_hash,
     )
 
 

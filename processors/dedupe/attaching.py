@@ -25,6 +25,7 @@ def attached(ticket: Ticket, run: Run, *, deployment: str, model: str, identity:
         origin=ticket.origin,
         reply=ticket.reply,
         deadline_at_ms=ticket.deadline_at_ms,
+        due_at_ms=ticket.due_at_ms,
         priority=ticket.priority,
         hop=ticket.hop,
         first_dispatched_at_ms=ticket.first_dispatched_at_ms,
@@ -36,6 +37,7 @@ def attached(ticket: Ticket, run: Run, *, deployment: str, model: str, identity:
         ),
         reason=reason_of(ticket, run),
         primary=Primary(id=run.id, origin=run.origin, reply=run.reply, since_ms=run.since_ms),
+        told=ticket.told,
     )
 
 

@@ -231,6 +231,7 @@ class Sharing:
             model=self._policy.model,
             process=self._identity.process,
             now_us=int(now_s * 1e6),
+            texts=self._policy.texts,
         )
         self._remember(ticket, deployment, now_s)
         answer = Answer(records=records, reply=ticket.reply, headers=ticket.headers, settles=ticket.at)

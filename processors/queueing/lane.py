@@ -87,7 +87,7 @@ class LaneQueue:
             value, number, queue = turns[0]
             if not queue.waiting:
                 heapq.heappop(turns)
-            elif queue.counter.value > value:
+            elif queue.counter.value > value and len(turns) > 1:
                 heapq.heapreplace(turns, (queue.counter.value, number, queue))
             else:
                 return queue.head
@@ -115,13 +115,30 @@ class LaneQueue:
         assert ticket.is_waiting
         ticket.is_waiting = False
         self._waiting -= 1
-        self.prompt_tokens -= ticket.demand.prompt_tokens
+        prompt_tokens = ticket.demand.prompt_tokens
+        self.prompt_tokens -= prompt_tokens
         queue = self._tenants[ticket.tenant]
         queue.leave(ticket)
         if is_served and not ticket.hop:
-            queue.counter.charge(PROMPT_WEIGHT * ticket.demand.prompt_tokens)
+            queue.counter.charge(PROMPT_WEIGHT * prompt_tokens)
         if not queue.waiting:
             self._forget(queue)
+
+    def serve(self, ticket: Ticket) -> Ticket | None:
+        """`leave` for the `head`, and who is the head then: the way in which batches are filled."""
+        ticket.is_waiting = False
+        self._waiting -= 1
+        prompt_tokens = ticket.demand.prompt_tokens
+        self.prompt_tokens -= prompt_tokens
+        queue = self._tenants[ticket.tenant]
+        queue.leave(ticket)
+        if not ticket.hop:
+            queue.counter.charge(PROMPT_WEIGHT * prompt_tokens)
+        if not queue.waiting:
+            self._forget(queue)
+        elif len(self._turns) == 1:
+            return queue.head
+        return self.head()
 
     def gate_moves(self) -> bool:
         """Whether the lane has to be paused or resumed now; `is_paused` says which it is."""

@@ -1,6 +1,6 @@
 """All lanes of one shard of a model: by class in order of priority, and by identity for cancellations."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from processors.policy import ANY_TENANT, EVERY_TENANT, TenantPolicy
 from processors.queueing.counters import Counters
@@ -39,7 +39,7 @@ class Queues:
         }
         self.lanes = {name: LaneQueue(limit, self.counters[name]) for name, limit in limits.items()}
         self._lanes = tuple(self.lanes.values())
-        self._by_key: dict[Key, list[Ticket]] = {}
+        self._by_key: dict[Key, Ticket | list[Ticket]] = {}
         self._deadlines = Deadlines()
         self._waiting = 0
 
@@ -51,23 +51,33 @@ class Queues:
         self._waiting += 1
         self.lanes[ticket.latency_class].add(ticket)
         self._deadlines.add(ticket)
-        self._by_key.setdefault(ticket.key, []).append(ticket)
+        same = self._by_key.setdefault(ticket.key, ticket)
+        if isinstance(same, list):
+            same.append(ticket)
+        elif same is not ticket:
+            self._by_key[ticket.key] = [same, ticket]
 
     def leave(self, ticket: Ticket, *, is_served: bool = True) -> None:
         """A waiting ticket waits no longer; its tenant is charged for its prompt if it `is_served`."""
         self.lanes[ticket.latency_class].leave(ticket, is_served=is_served)
-        self._waiting -= 1
+        self.left((ticket,))
+
+    def left(self, tickets: Sequence[Ticket]) -> None:
+        """Tickets have left their lanes: a batch is filled lane by lane, and counted here when it is full."""
+        self._waiting -= len(tickets)
         self._deadlines.left(self._waiting)
-        key = ticket.key
-        same = self._by_key[key]
-        if len(same) == 1:
-            del self._by_key[key]
-        else:
-            same.remove(ticket)
+        by_key = self._by_key
+        for ticket in tickets:
+            key = (ticket.tenant, ticket.id)
+            same = by_key.pop(key)
+            if isinstance(same, list):
+                same.remove(ticket)
+                by_key[key] = same if len(same) > 1 else same[0]
 
     def waiting(self, key: Key) -> tuple[Ticket, ...]:
         """The waiting tickets of one identity."""
-        return tuple(self._by_key.get(key, ()))
+        same = self._by_key.get(key, [])
+        return tuple(same) if isinstance(same, list) else (same,)
 
     def next(self) -> Ticket | None:
         """The ticket to be released next: of the most urgent class, of the tenant that had least, the one due first."""

@@ -5,6 +5,7 @@ from msgspec import Struct
 
 from processors.events import Address
 from topics.bodies import Endpoint
+from topics.dispatches import Told
 from topics.headers import Headers
 from topics.requests import ReplyTo
 from topics.responses import Usage
@@ -32,7 +33,7 @@ class Ticket(Struct, kw_only=True):
     SLO to be met: queues are ordered by it, and never later than `deadline_at_ms`, when the request expires.
     `prefixes` are the hashes of its prompt's beginnings (`topics.prefixes`), the shortest first.
     `fingerprint` says what it asks for (`processors.dedupe.fingerprint`); empty where nobody can ask for the same.
-    `usage` is what it has used at workers that handed it back.
+    `usage` is what it has used at workers that handed it back, `told` what its sender has of its answer from them.
     `is_waiting` turns false once, when it was dispatched, ended or dropped.
     """
 
@@ -60,6 +61,7 @@ class Ticket(Struct, kw_only=True):
     is_deterministic: bool = False
     streams: bool = False
     usage: Usage | None = None
+    told: Told | None = None
     is_waiting: bool = True
 
     @property

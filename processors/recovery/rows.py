@@ -4,9 +4,11 @@ Its own row may have died with it: a request is acknowledged only after its trac
 committed is written again. Rows of one request and attempt count once.
 """
 
+from processors.account import before_row
 from processors.admission.validation import addressee_of
 from processors.events import Address
 from topics.codec import decode_request, decode_return
+from topics.dispatches import Told
 from topics.headers import Headers, parent_span, trace_context, trace_id
 from topics.names import model_of_origin, split_origin
 from topics.responses import Completed, TerminalRecord, outcome_of
@@ -47,6 +49,7 @@ def row_of_return(terminal: TerminalRecord, value: bytes | None, headers: Header
         hop=dispatch.hop + 1,
         headers=headers,
         endpoint=dispatch.endpoint,
+        told=dispatch.told,
     )
 
 
@@ -59,10 +62,11 @@ def _row(
     hop: int,
     headers: Headers,
     endpoint: str = "",
+    told: Told | None = None,
 ) -> RequestRow:
     topic, partition, offset = split_origin(terminal.origin)
     parent, flags = parent_span(trace_context(headers))
-    usage = terminal.usage
+    usage, before = terminal.usage, before_row(told, produced_ms=produced_ms)
     return RequestRow(
         request_id=terminal.id,
         lane_topic=topic,
@@ -78,11 +82,14 @@ def _row(
         produced_ts=produced_ms * 1000,
         finished_us=round(1000 * terminal.timing_ms.get("finished", 0.0)),
         tokens_in=usage.prompt_tokens if usage else 0,
-        tokens_out=usage.completion_tokens if usage else 0,
+        tokens_out=max(usage.completion_tokens - before.tokens, 0) if usage else 0,
         outcome=outcome_of(terminal),
         finish_reason=terminal.finish_reason if isinstance(terminal, Completed) else "",
         error_code=terminal.error.code if terminal.error else "",
         parent_span=parent,
         trace_flags=flags,
         endpoint=endpoint,
+        continued=before.tokens,
+        continued_first_us=before.first_us,
+        continued_last_us=before.last_us,
     )

@@ -7,13 +7,14 @@ twice. A worker without a fresh heartbeat gets nothing; what it has stays with i
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from processors.queueing.ticket import Demand
-from processors.routing.portions import equal
+from processors.routing.arrears import Arrears
+from processors.routing.portions import NOTHING, WHOLE, Portion, Portions, equal, quiet
 from processors.routing.slot_log import UNSEEN_AFTER_S, SlotLog
 from processors.routing.worker import Rank, Worker
 from topics.fleet import STALE_AFTER_S, Heartbeat
@@ -22,6 +23,8 @@ __all__ = ["FORGET_AFTER_S", "UNSEEN_AFTER_S", "Fleet", "Placed", "Worker"]
 
 FORGET_AFTER_S: Final = 60.0
 """A worker that has been silent for so long is forgotten."""
+LOGS_KEPT: Final = 1024
+"""Slots whose dispatches are numbered before those of deployments without workers are forgotten."""
 PARKED_S: Final = 2.0
 """For so long a sequence that had to be parked adds to what its worker leaves free: or the same work would go back and
 forth, its context computed each time."""
@@ -43,18 +46,24 @@ class Fleet:
     Args:
         sender: the scheduler's name in dispatches and in `Slot.seen`.
         shard, shards: it may use its portion of every credit; portions of all shards add up to the whole.
+        portions: follows what the shards are owed; without it portions stay equal.
 
     Attributes:
-        portion: of the credits of heartbeats to come; an equal one at first.
+        portion: of the credits of the newest heartbeat; an equal one at first.
+        ratios: how much the portion of each shard is.
     """
 
-    def __init__(self, *, sender: str, shard: int = 0, shards: int = 1) -> None:
+    def __init__(self, *, sender: str, shard: int = 0, shards: int = 1, portions: Portions | None = None) -> None:
         self._sender = sender
+        self._portions = portions if shards > 1 else None
         self._shard = shard
         self._shards = shards
         self.portion = equal(shard, shards)
+        self.ratios: Sequence[float] = [1.0 / shards] * shards
         self._workers: dict[str, Worker] = {}
         self._logs: dict[tuple[str, int], SlotLog] = {}
+        self._forget_at = LOGS_KEPT
+        self._forgotten_seq = 0
         self._order: list[_Entry] = []
         self._pushed = 0
         self._eligible: list[Worker] = []
@@ -162,7 +171,7 @@ class Fleet:
         slot = self._quietest(deployment, worker.slots)
         log = self._log(deployment, slot)
         sequences, kv_tokens, prompt_tokens = log.sequences, log.kv_tokens, log.prompt_tokens
-        placed = [Placed(slot, log.add(each, prompt_tokens=each.prompt_tokens, now_s=now_s)) for each in demands]
+        placed = [Placed(slot, seq) for seq in log.add_together(demands, now_s=now_s)]
         worker.take(
             sequences=log.sequences - sequences,
             kv_tokens=log.kv_tokens - kv_tokens,
@@ -181,7 +190,10 @@ class Fleet:
         return min(slots, key=lambda slot: len(self._log(deployment, slot)))
 
     def _counted(self, heartbeat: Heartbeat, at_s: float, now_s: float) -> Worker:
-        worker = Worker(heartbeat, at_s, portion=self.portion, before=self._workers.get(heartbeat.worker))
+        before = self._workers.get(heartbeat.worker)
+        arrears = before.arrears if before else Arrears()
+        turn = self._turn(arrears, heartbeat, now_s) if self._portions else self.portion
+        worker = Worker(heartbeat, at_s, portion=self.portion, turn=turn, arrears=arrears, before=before)
         worker.reserve_for_parked(now_s)
         for slot in heartbeat.slots:
             log = self._log(heartbeat.deployment, slot.partition)
@@ -195,6 +207,21 @@ class Fleet:
         worker.rerank()
         return worker
 
+    def _turn(self, arrears: Arrears, heartbeat: Heartbeat, now_s: float) -> Portion:
+        """This shard's portion of what is free at a worker that it shares."""
+        portions = self._portions
+        assert portions is not None
+        self.portion, self.ratios = portions.at(now_s), portions.ratios
+        sent = arrears.read(heartbeat)
+        portions.dispatched(sent)
+        waiting = portions.waiting(now_s)
+        first = arrears.first(heartbeat, sent, waiting)
+        if first is None:
+            return self.portion
+        if first.shard == self._shard:
+            return WHOLE
+        return quiet(self._shard, self._shards) if waiting.is_untold and not first.is_overdue else NOTHING
+
     def _take_from_others(self, heartbeat: Heartbeat, partition: int) -> None:
         """A slot has a new owner: the former one, which may be dead, gets nothing more through it."""
         for other in self._workers.values():
@@ -204,8 +231,17 @@ class Fleet:
     def _log(self, deployment: str, slot: int) -> SlotLog:
         log = self._logs.get((deployment, slot))
         if log is None:
-            log = self._logs[(deployment, slot)] = SlotLog()
+            if len(self._logs) >= self._forget_at:
+                self._forget_logs(deployment)
+            log = self._logs[(deployment, slot)] = SlotLog(self._forgotten_seq)
         return log
+
+    def _forget_logs(self, deployment: str) -> None:
+        """Forget the slots of deployments that nobody serves. No number of theirs is given again: it has been seen."""
+        served = {deployment, *(worker.heartbeat.deployment for worker in self._workers.values())}
+        for key in [key for key in self._logs if key[0] not in served]:
+            self._forgotten_seq = max(self._forgotten_seq, self._logs.pop(key).seq)
+        self._forget_at = max(LOGS_KEPT, 2 * len(self._logs))
 
 
 def _is_older(heartbeat: Heartbeat, known: Heartbeat) -> bool:

@@ -5,6 +5,7 @@ counting a heartbeat costs what it newly counts and nothing else. Does not know 
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -27,7 +28,7 @@ class _Uncounted(Struct, frozen=True, gc=False):
 
 
 class SlotLog:
-    """Dispatches into one slot, and the sums of those that are not counted.
+    """Dispatches into one slot, and the sums of those that are not counted. Their numbers begin after `seq`.
 
     What a former owner finished without telling is told by nobody: the new owner has read what was unfinished when it
     took the slot over, so that everything older than the take-over which it does not name is over.
@@ -40,8 +41,8 @@ class SlotLog:
 
     __slots__ = ("_taken_over_s", "_unseen", "kv_tokens", "prompt_tokens", "seq", "sequences", "term")
 
-    def __init__(self) -> None:
-        self.seq = 0
+    def __init__(self, seq: int = 0) -> None:
+        self.seq = seq
         self.term = -1
         self.sequences = 0
         self.kv_tokens = 0
@@ -61,6 +62,22 @@ class SlotLog:
         self.kv_tokens += demand.kv_tokens
         self.prompt_tokens += prompt_tokens
         return self.seq
+
+    def add_together(self, demands: Iterable[Demand], *, now_s: float) -> range:
+        """Requests are dispatched all of whose prompts have to be computed: their numbers."""
+        first = seq = self.seq + 1
+        add, sequences, kv_tokens, prompt_tokens = self._unseen.append, 0, 0, 0
+        for demand in demands:
+            add(_Uncounted(seq, demand.sequences, demand.kv_tokens, demand.prompt_tokens, now_s))
+            sequences += demand.sequences
+            kv_tokens += demand.kv_tokens
+            prompt_tokens += demand.prompt_tokens
+            seq += 1
+        self.seq = seq - 1
+        self.sequences += sequences
+        self.kv_tokens += kv_tokens
+        self.prompt_tokens += prompt_tokens
+        return range(first, seq)
 
     def count(self, slot: Slot, *, sender: str, at_s: float, now_s: float) -> None:
         """Forget what a heartbeat of the slot's owner, written at `at_s`, has counted or would have."""

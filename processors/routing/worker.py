@@ -3,6 +3,7 @@
 from collections import deque
 
 from processors.queueing.ticket import Demand
+from processors.routing.arrears import Arrears
 from processors.routing.portions import WHOLE, Portion
 from topics.fleet import Heartbeat
 
@@ -17,7 +18,10 @@ Rank = tuple[float, float, str]
 class Worker:
     """One worker, seen by one of the schedulers that share its credit: this one has a `portion` of it.
 
+    `turn` is its portion of what is free: another one where shards take turns (`processors.routing.arrears`).
+
     Attributes:
+        arrears: of the shards, here.
         slots: those that it owns, as far as nobody has taken them over.
         free_sequences, free_kv_tokens: what is left of this scheduler's share of the credit; below nothing by what
             it was given that has to be parked for.
@@ -39,6 +43,7 @@ class Worker:
         "_parked_until_s",
         "_portion",
         "_unclaimed",
+        "arrears",
         "at_s",
         "backlog_tokens",
         "free_kv_tokens",
@@ -53,17 +58,27 @@ class Worker:
         "reserve",
         "sequences",
         "slots",
+        "turn",
     )
 
     def __init__(
-        self, heartbeat: Heartbeat, at_s: float, *, portion: Portion = WHOLE, before: "Worker | None" = None
+        self,
+        heartbeat: Heartbeat,
+        at_s: float,
+        *,
+        portion: Portion = WHOLE,
+        turn: Portion | None = None,
+        arrears: Arrears | None = None,
+        before: "Worker | None" = None,
     ) -> None:
         credits, limits = heartbeat.credits, heartbeat.limits
         self._portion = portion
+        self.turn = portion if turn is None else turn
         self._is_shared = portion.ratio < 1.0
         self._counted = sum(sum(slot.seen.values()) for slot in heartbeat.slots)
         self._unclaimed = before._unclaimed_since(self._counted) if before else 0
         self._parked_until_s: deque[float] = before._parked_until_s if before else deque()
+        self.arrears = arrears or Arrears()
         self._on_the_way = 0
         self._on_the_way_tokens = 0
         self.name = heartbeat.worker
@@ -72,13 +87,13 @@ class Worker:
         self.slots = [slot.partition for slot in heartbeat.slots]
         self.free_sequences = self._share(credits.free_sequences)
         self.free_kv_tokens = self._share(credits.free_kv_tokens)
-        self.parkable_sequences = self._share(credits.parkable_sequences) if credits.parkable_sequences else 0
-        self.parkable_kv_tokens = self._share(credits.parkable_kv_tokens) if credits.parkable_sequences else 0
+        self.parkable_sequences = self._parkable(credits.parkable_sequences)
+        self.parkable_kv_tokens = self._parkable(credits.parkable_kv_tokens) if credits.parkable_sequences else 0
         self.sequences = heartbeat.running + heartbeat.waiting
         self.kv_tokens = _held_kv_tokens(heartbeat)
         self.backlog_tokens = credits.prefill_backlog_tokens
         self.is_empty = self.sequences == 0
-        self.reserve = int(RESERVE_RATIO * limits.max_sequences * portion.ratio)
+        self.reserve = int(RESERVE_RATIO * limits.max_sequences * self.turn.ratio)
         self.rank: Rank = (0.0, 0.0, self.name)
 
     def fits(self, demand: Demand) -> bool:
@@ -117,7 +132,7 @@ class Worker:
         if not self._is_shared:
             return tokens - self.backlog_tokens
         waiting = self.backlog_tokens - self._on_the_way_tokens
-        return max(0.0, tokens - waiting) * self._portion.ratio - self._on_the_way_tokens
+        return max(0.0, tokens - waiting) * self.turn.ratio - self._on_the_way_tokens
 
     def take(self, *, sequences: int, kv_tokens: int, prompt_tokens: int) -> None:
         """Something is on its way to it; `prompt_tokens` of it have to be computed."""
@@ -153,7 +168,11 @@ class Worker:
 
     def _share(self, credit: int) -> int:
         """The turn moves on with every dispatch that the worker has read, and while nobody takes what is free."""
-        return self._portion.of(credit, self._counted + self._unclaimed)
+        return self.turn.of(credit, self._counted + self._unclaimed)
+
+    def _parkable(self, credit: int) -> int:
+        """Always divided: it is there for what cannot wait for its turn."""
+        return self._portion.of(credit, self._counted + self._unclaimed) if credit else 0
 
     def _unclaimed_since(self, counted: int) -> int:
         """Heartbeats in a row, with a next one, that had room which no shard used."""

@@ -20,6 +20,7 @@ DEFAULT_DAYS: Final[Mapping[str, int]] = MappingProxyType(
         "engine_steps": 30,
         "gpu_samples": 90,
         "feedback": 90,
+        "texts": 30,
         "scaling_decisions": 730,
         "rollout_decisions": 730,
         "requests_by_minute": 730,
@@ -31,14 +32,20 @@ _DAYS: Final = re.compile(r"\bTTL\b.*?\btoIntervalDay\((\d+)\)")
 
 
 def check_days(days: Mapping[str, int]) -> None:
-    """Whether every table exists and is one that forgets.
+    """Whether every table exists and is one that forgets, and minutes are kept as long as what they are made of.
 
     Raises:
-        SettingsError: one does not.
+        SettingsError: one does not, or they are not: a minute that is forgotten would be made again and again.
     """
     unknown = sorted(days.keys() - DEFAULT_DAYS.keys())
     if unknown:
         raise SettingsError(f"no rows of {unknown[0]!r} are ever removed; there are: {', '.join(sorted(DEFAULT_DAYS))}")
+    kept = {**DEFAULT_DAYS, **days}
+    if kept["requests_by_minute"] < kept["requests"]:
+        raise SettingsError(
+            f"requests_by_minute is kept {kept['requests_by_minute']} days and requests {kept['requests']}; minutes "
+            "are made of requests: keep them at least as long"
+        )
 
 
 def changes(database: str, wanted: Mapping[str, int], present: Mapping[str, int], cluster: str = "") -> list[str]:
@@ -58,6 +65,29 @@ def changes(database: str, wanted: Mapping[str, int], present: Mapping[str, int]
     ]
 
 
+async def outlook(
+    store: Store, database: str, days: Mapping[str, int], cluster: str = "", *, is_growing: bool = False
+) -> list[str]:
+    """The statements that `keep` would run. Changes nothing.
+
+    Args:
+        store: where the tables are.
+        database: of the tables.
+        days: by table.
+        cluster: of the servers, if it is replicated.
+        is_growing: tables that are missing will have been made by then, as the migrations say.
+
+    Raises:
+        SettingsError: a table that is named does not exist.
+        StoreAway: the store cannot be reached.
+    """
+    check_days(days)
+    rows = await store.query(f"SELECT name, engine_full FROM system.tables WHERE database = '{database}'")
+    found = {str(name): _DAYS.search(str(engine)) for name, engine in rows}
+    present = {name: int(match[1]) for name, match in found.items() if match is not None}
+    return changes(database, days, {**DEFAULT_DAYS, **present} if is_growing else present, cluster)
+
+
 async def keep(store: Store, database: str, days: Mapping[str, int], cluster: str = "") -> list[str]:
     """Let the tables keep their rows so many days. Returns the statements that were run.
 
@@ -66,11 +96,7 @@ async def keep(store: Store, database: str, days: Mapping[str, int], cluster: st
         StatementRefused: the server refused a change.
         StoreAway: the store cannot be reached.
     """
-    check_days(days)
-    rows = await store.query(f"SELECT name, engine_full FROM system.tables WHERE database = '{database}'")
-    found = {str(name): _DAYS.search(str(engine)) for name, engine in rows}
-    present = {name: int(match[1]) for name, match in found.items() if match is not None}
-    todo = changes(database, days, present, cluster)
+    todo = await outlook(store, database, days, cluster)
     for statement in todo:
         await store.execute(statement)
         logger.info("changed how long rows are kept: %s", statement)

@@ -34,6 +34,44 @@ class Established:
     targets: list[Target]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What `establish` would do: `statements` is all of it, in order."""
+
+    foundation: list[str]
+    migrations: list[Migration]
+    retention: list[str]
+    targets: list[Target]
+    statements: list[str]
+
+
+async def foresee(store: Store, schema: Schema) -> Outlook:
+    """What `establish` would do, down to the statements. Changes nothing.
+
+    Raises:
+        SettingsError: as `establish`.
+        StoreAway: the store cannot be reached.
+    """
+    database, cluster = schema.database, schema.cluster
+    foundation = await migrations.missing_foundation(store, database, cluster)
+    todo = await migrations.plan(store, database)
+    kept = await retention.outlook(store, database, schema.retention_days, cluster, is_growing=bool(todo))
+    promised = await targets.outlook(store, database, schema.targets)
+    made = [
+        statement
+        for migration in todo
+        for statement in (*migration.statements(database, cluster), migration.record(database))
+    ]
+    written = [targets.statement(database, promised)] if promised else []
+    return Outlook(
+        foundation=foundation,
+        migrations=todo,
+        retention=kept,
+        targets=promised,
+        statements=[*foundation, *made, *kept, *written],
+    )
+
+
 async def establish(store: Store, schema: Schema) -> Established:
     """Bring a database to what is wanted. Doing it twice, or two at once, does no harm.
 

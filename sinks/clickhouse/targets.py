@@ -1,6 +1,7 @@
 """What classes are promised, kept beside the requests so that attainment is a query."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,6 +22,27 @@ class Target(Struct, kw_only=True, frozen=True):
     e2e_ms: float = 0.0
 
 
+_FIELDS: Final = Target.__struct_fields__
+
+
+async def outlook(store: Store, database: str, targets: Sequence[Target]) -> list[Target]:
+    """The targets that differ from what is there, which is nothing before the table is. Changes nothing.
+
+    Raises:
+        StoreAway: the store cannot be reached.
+    """
+    if not await store.query(f"SELECT 1 FROM system.tables WHERE database = '{database}' AND name = 'slo_targets'"):
+        return list(targets)
+    rows = await store.query(f"SELECT {', '.join(_FIELDS)} FROM {_table(database)} FINAL")
+    present = {Target(**dict(zip(_FIELDS, row, strict=True))) for row in rows}
+    return [target for target in targets if target not in present]
+
+
+def statement(database: str, targets: Sequence[Target]) -> str:
+    """What writes targets, at least one."""
+    return f"INSERT INTO {_table(database)} ({', '.join(_FIELDS)}) VALUES {', '.join(map(_values, targets))}"
+
+
 async def promise(store: Store, database: str, targets: Sequence[Target]) -> list[Target]:
     """Write the targets that differ from what is there, and return them.
 
@@ -28,16 +50,14 @@ async def promise(store: Store, database: str, targets: Sequence[Target]) -> lis
         StatementRefused: the server refused them.
         StoreAway: the store cannot be reached.
     """
-    table = f"{quoted(database)}.slo_targets"
-    rows = await store.query(
-        f"SELECT model, latency_class, objective_ratio, ttft_ms, tpot_ms, e2e_ms FROM {table} FINAL"
-    )
-    fields = Target.__struct_fields__
-    present = {Target(**dict(zip(fields, row, strict=True))) for row in rows}
-    changed = [target for target in targets if target not in present]
+    changed = await outlook(store, database, targets)
     if changed:
-        await store.execute(f"INSERT INTO {table} ({', '.join(fields)}) VALUES {', '.join(map(_values, changed))}")
+        await store.execute(statement(database, changed))
     return changed
+
+
+def _table(database: str) -> str:
+    return f"{quoted(database)}.slo_targets"
 
 
 def _values(target: Target) -> str:

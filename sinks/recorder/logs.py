@@ -77,6 +77,8 @@ def _feedback(record: Any, kp: int) -> Message | None:
         score=math.nan if said.score is None else said.score,
         label=said.label,
         source=said.source,
+        tenant=said.tenant,
+        model=said.model,
     )
     rows = pa.Table.from_pylist([msgspec.structs.asdict(row)], schema=SCHEMAS["feedback"])
     return Message(table="feedback", kp=kp, ko=record.offset, log_ts_ms=max(record.timestamp, 0), rows=rows)

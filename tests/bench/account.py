@@ -2,10 +2,11 @@
 
 Ingest: a backlog of events on the trace topic, recorded by a recorder that has one core and nothing else to do, from
 the start of its process until its position is at the end. Questions: five million events and half a million requests
-over a day; every named query over all of it, and six of a dashboard at once, from six clients, over HTTP.
+over a day; every named query over all of it, and six of a dashboard at once, from six clients, over HTTP. Both: the six
+ask a recorder that owns all of it and records a backlog meanwhile, with the two cores that everybody shares.
 
-`python -m tests.bench.account [questions] [reports] [dashboard] [ingest]` runs parts of it, and keeps of the file what
-they do not measure.
+`python -m tests.bench.account PART...` runs parts of it (questions, reports, dashboard, ingest, both), and keeps of the
+file what they do not measure.
 """
 
 import asyncio
@@ -33,9 +34,10 @@ from topics.trace import MAX_ROWS, encode_rows
 EVENTS: Final = 5_000_000
 REQUESTS: Final = 500_000
 INGESTED: Final = 1_500_000
+INGESTED_BESIDE: Final = 4_000_000
 TEMPLATES: Final = 40
 """Different messages; the backlog repeats them, as encoding it in Python would take longer than recording it."""
-PARTS: Final = ("questions", "reports", "dashboard", "ingest")
+PARTS: Final = ("questions", "reports", "dashboard", "ingest", "both")
 REPORTS: Final = ("report_", "trace_", "grafana_", "panel_")
 """Beginnings of the names of queries that belong to a view."""
 ROUNDS: Final = 5
@@ -51,11 +53,13 @@ def main(parts: list[str]) -> int:
     report = Report("account")
     chosen = set(parts or PARTS)
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
-        if chosen - {"ingest"}:
+        if chosen - {"ingest", "both"}:
             with volume(Path(folder) / "volume") as url:
                 ask(url, chosen, report)
         if "ingest" in chosen:
-            asyncio.run(ingest(Path(folder), report))
+            asyncio.run(ingest(Path(folder) / "ingest", report))
+        if "both" in chosen:
+            asyncio.run(both(Path(folder) / "both", report))
     if parts:
         keep_the_rest(report)
     return report.finish()
@@ -125,34 +129,63 @@ def timed(url: str, query: Query, values: dict[str, str]) -> float:
 
 def ask_dashboard(url: str, report: Report) -> None:
     """Six queries at once, of the last hour and of the whole day."""
-    queries = load_queries()
     for hours in ("1", "24"):
-        with ThreadPoolExecutor(len(DASHBOARD)) as clients:
-            took: list[float] = []
-            for _ in range(DASHBOARD_ROUNDS):
-                asked = [
-                    clients.submit(timed, url, queries[name], queries[name].values({"hours": hours}))
-                    for name in DASHBOARD
-                ]
-                took += [answer.result() for answer in asked]
-        report.figure(f"dashboard_{hours}h_p50_ms", statistics.median(took))
-        report.at_most(f"dashboard_{hours}h_p95_ms", statistics.quantiles(took, n=20)[-1], DASHBOARD_MS)
+        took = [ms for _ in range(DASHBOARD_ROUNDS) for ms in dashboard_round(url, hours)]
+        tell_dashboard(report, f"dashboard_{hours}h", took)
+
+
+def dashboard_round(url: str, hours: str) -> list[float]:
+    """Milliseconds of six queries that are asked at once."""
+    queries = load_queries()
+    with ThreadPoolExecutor(len(DASHBOARD)) as clients:
+        asked = [
+            clients.submit(timed, url, queries[name], queries[name].values({"hours": hours})) for name in DASHBOARD
+        ]
+        return [answer.result() for answer in asked]
+
+
+def tell_dashboard(report: Report, name: str, took: list[float]) -> None:
+    report.figure(f"{name}_p50_ms", statistics.median(took))
+    report.at_most(f"{name}_p95_ms", statistics.quantiles(took, n=20)[-1], DASHBOARD_MS)
+
+
+async def both(folder: Path, report: Report) -> None:
+    """The dashboard, asked again and again while a backlog is recorded beside the volume."""
+    with volume(folder / "ch"):
+        pass  # filled; its server ends, and the recorder takes it over
+    async with trace_topics(folder, partitions=1) as topics:
+        await fill(topics, INGESTED_BESIDE)
+        process = RecorderProcess(topics, folder)
+        await process.start()
+        try:
+            recording = asyncio.create_task(process.recorded(await topics.ends(), within_s=600))
+            ((before,),) = await process.ask("SELECT count() FROM events")
+            began, took = time.perf_counter(), list[float]()
+            while not recording.done():
+                took += await asyncio.to_thread(dashboard_round, process.url, "24")
+            await recording
+            took_s = time.perf_counter() - began
+            ((after,),) = await process.ask("SELECT count() FROM events")
+        finally:
+            await process.stop()
+    report.figure("beside_ingest_events_per_s", (after - before) / took_s)
+    tell_dashboard(report, "beside_ingest_24h", took)
 
 
 async def ingest(folder: Path, report: Report) -> None:
     """Record a backlog with one core."""
     async with trace_topics(folder, partitions=1) as topics:
-        await fill(topics)
+        await fill(topics, INGESTED)
         await record(topics, folder, report)
 
 
-async def fill(topics: TraceTopics) -> None:
+async def fill(topics: TraceTopics, events: int) -> None:
     """The backlog: messages of `MAX_ROWS` events."""
     templates = [
         encode_rows("events", [an_event(i, detail='{"p":0.1}', origin=f"t/0/{i}") for i in range(n, n + MAX_ROWS)])
         for n in range(0, TEMPLATES * MAX_ROWS, MAX_ROWS)
     ]
-    messages = INGESTED // MAX_ROWS
+    messages = events // MAX_ROWS
     async with Sender(topics) as sender:
         for begin in range(0, messages, TEMPLATES):
             batch = templates[: min(TEMPLATES, messages - begin)]

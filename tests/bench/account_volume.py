@@ -1,4 +1,7 @@
-"""Half a million requests and five million events over a day, made by the engine itself. Two of ten workers crash."""
+"""Half a million requests and five million events over a day, made by the engine itself. Two of ten workers crash.
+
+Its rows come from a partition of their own, so that a recorder can go on beside them.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -6,7 +9,7 @@ from typing import Final
 WORKERS: Final = 10
 DAY_S: Final = 86_400
 
-_ADDRESS = "toUInt16(0) AS kp, toUInt64({base} + intDiv(n, 500)) AS ko, toUInt32(n % 500) AS ki, "
+_ADDRESS = "toUInt16(9) AS kp, toUInt64({base} + intDiv(n, 500)) AS ko, toUInt32(n % 500) AS ki, "
 _PRODUCED = "(toDateTime64(now(), 6, 'UTC') - toIntervalMicrosecond(toUInt64((1 - n / {count}) * 86300 * 1000000)))"
 
 _REQUESTS = """
@@ -104,9 +107,10 @@ FROM (SELECT number AS n, sipHash64(number) AS h FROM numbers({first}, {size}))
 """
 
 _FEEDBACK = """
-INSERT INTO {db}.feedback
+INSERT INTO {db}.feedback (kp, ko, ki, log_ts, ts, request_id, signal, score, label, source, tenant, model)
 SELECT {address} toDateTime64(ts, 3, 'UTC') AS log_ts, {produced} AS ts, concat('r', toString(n * 10)) AS request_id,
-    'thumbs' AS signal, toFloat64(h % 10 < 8) AS score, '' AS label, '' AS source
+    'thumbs' AS signal, toFloat64(h % 10 < 8) AS score, '' AS label, '' AS source,
+    concat('tenant-', toString(sipHash64(n * 10) % 40)) AS tenant, ['tiny', 'large'][n * 10 % 2 + 1] AS model
 FROM (SELECT number AS n, sipHash64(number) AS h FROM numbers({first}, {size}))
 """
 

@@ -26,13 +26,17 @@ from processors.policy import Policy
 from processors.queueing.queues import Queues
 from processors.routing.fleet import Fleet
 
-_OF_POLICY: Final[Mapping[str, Callable[..., Controller]]] = MappingProxyType(
-    {"triton": Triton, "cork": Cork, "levels": Levels}
+_BASELINES: Final[Mapping[str, Callable[..., Controller]]] = MappingProxyType(
+    {
+        "triton": Triton,
+        "cork": Cork,
+        "levels": Levels,
+        "least_outstanding": LeastOutstanding,
+        "static_cap": StaticCap,
+        "gate": SaturationGate,
+    }
 )
-_OF_HOP: Final[Mapping[str, Callable[..., Controller]]] = MappingProxyType(
-    {"least_outstanding": LeastOutstanding, "static_cap": StaticCap, "gate": SaturationGate}
-)
-NAMES: Final = (*_OF_POLICY, *_OF_HOP)
+NAMES: Final = tuple(_BASELINES)
 
 
 def factory(name: str, options: dict[str, Any]) -> ControllerFactory:
@@ -44,9 +48,7 @@ def factory(name: str, options: dict[str, Any]) -> ControllerFactory:
     """
 
     def make(mode: Mode, queues: Queues, fleet: Fleet, policy: Policy) -> Controller:
-        if name in _OF_POLICY:
-            return _OF_POLICY[name](queues, fleet, policy, **options)
-        return _OF_HOP[name](queues, fleet, policy.hop_s, **options)
+        return _BASELINES[name](queues, fleet, policy, **options)
 
     return make
 

@@ -6,6 +6,7 @@ while nothing else runs.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -19,6 +20,10 @@ from tests.simulation.verdicts import worst
 DECISIONS_PER_S: Final = 50_000.0
 DECISION_P99_US: Final = 200.0
 STEERED_PER_S: Final = 3_000.0
+QUEUES: Final = (1_000, 100_000)
+"""Requests that wait in the shortest and in the longest queue of which the speeds are compared."""
+GROWTH: Final = math.log(QUEUES[1]) / math.log(QUEUES[0])
+"""What a request may cost more in the longest queue: its work may grow as the logarithm of the length."""
 
 Asked = tuple[Callable[[Any], list[Gate]], Any]
 """A question, and the seed or all the seeds that it is asked about."""
@@ -42,19 +47,32 @@ def _by_name(gates: list[Gate]) -> list[Gate]:
     return sorted(gates, key=lambda gate: (gate.gate[0] != "R", gate.gate[0], int(gate.gate[1:3].strip())))
 
 
+def _speeds(report: Report) -> None:
+    """How long decisions take, and how that grows with the queues."""
+    whole = {queued: rtc_speed.measure_best(queued=queued) for queued in (rtc_speed.QUEUED, *QUEUES)}
+    usual = whole[rtc_speed.QUEUED]
+    report.at_least("P1 run-to-completion decisions per second", usual.requests_per_s, DECISIONS_PER_S)
+    report.at_most("P1 run-to-completion p99 us of a call that decides", usual.call_p99_us, DECISION_P99_US)
+    streamed = {queued: llm_speed.measure_best(queued=queued) for queued in (llm_speed.QUEUED, *QUEUES)}
+    steered = streamed[llm_speed.QUEUED]
+    report.at_least("P1 continuous requests decided per second, 8 workers", steered.requests_per_s, STEERED_PER_S)
+    report.figure("p1_continuous_call_p99_us", steered.call_p99_us)
+    for queued, speed in whole.items():
+        report.figure(f"p1_run_to_completion_batch_p50_us, {queued} queued", speed.batch_p50_us)
+        report.figure(f"p1_run_to_completion_worst_call_us, {queued} queued", speed.worst_us)
+    short, long = QUEUES
+    name = f"P1 time per request at {long} queued over {short}"
+    report.at_most(f"{name}, run to completion", whole[long].request_us / whole[short].request_us, GROWTH)
+    report.at_most(f"{name}, continuous", streamed[long].request_us / streamed[short].request_us, GROWTH)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     report = Report("batching")
-    speed = rtc_speed.measure_best()
-    report.at_least("P1 run-to-completion decisions per second", speed.requests_per_s, DECISIONS_PER_S)
-    report.at_most("P1 run-to-completion p99 us per request", speed.request_p99_us, DECISION_P99_US)
-    report.figure("p1_run_to_completion_call_p99_us", speed.call_p99_us)
-    steered = llm_speed.measure_best()
-    report.at_least("P1 continuous requests decided per second, 8 workers", steered.requests_per_s, STEERED_PER_S)
-    report.figure("p1_continuous_call_p99_us", steered.call_p99_us)
+    _speeds(report)
     report.gates += _by_name(worst(_all_gates(tuple(options.seeds), options.processes)))
     return report.finish()
 

@@ -1,8 +1,10 @@
 """Adaptive batching on the real pipeline: Kafka, processors and workers as they are, engines simulated in real time.
 
-What the simulations claim of the product against tuned baselines has to hold here with half of the margin. Baselines
-run side by side with it, on the same broker and the same arrivals, with the configuration that was best for them in the
-simulation of the same cell. Goodput is what was answered within its target, of all that was offered.
+What the simulations claim of the product against tuned baselines has to hold here with half of the margin: ratios with
+half of what they are above 1, and shares of requests by limits of their own. Baselines run side by side with it, on the
+same broker and the same arrivals, with the configuration that was best for them in the simulation of the same cell.
+Goodput is what was answered within its target, of all that was offered. Arrivals are of one seed: three would take more
+than an hour. The simulations play three.
 """
 
 import argparse
@@ -55,9 +57,19 @@ LLM_DRAIN_S: Final = 25.0
 """Longer than a first token may take. What streams after it has shown how fast it is."""
 
 
-def half(limit: float) -> float:
-    """A limit with half of its margin: of what a ratio is above 1; a share may fall short by half as much again."""
-    return 1 + (limit - 1) / 2 if limit > 1 else 1 - 1.5 * (1 - limit)
+R3_LEAST: Final = 0.985
+"""Between the best baseline, deferred scheduling that knows all costs exactly (.983), and the simulation (.99)."""
+R5_LEAST: Final = 0.97
+R10_LEAST: Final = {"realtime": 0.955, "interactive": 0.97}
+L3_LEAST: Final = {1.14: 0.875, 1.40: 0.73}
+"""Half way from what the best static cap reaches (.851 and .675) to the simulation's gates (.90 and .78)."""
+L7_LEAST: Final = 0.985
+L7_TOKENS: Final = 0.775
+
+
+def half(ratio: float) -> float:
+    """A ratio to a baseline, which is above 1, with half of its margin."""
+    return 1 + (ratio - 1) / 2
 
 
 class Bench:
@@ -90,7 +102,7 @@ class Bench:
             self._figures(f"R3 {way.name}", shots)
             reached[way.name] = goodput(shots)
         ours = reached[OURS.name]
-        self._report.at_least("R3 goodput, load .85", ours, half(0.99))
+        self._report.at_least("R3 goodput, load .85", ours, R3_LEAST)
         self._report.at_least("R3 over best static, load .85", ours / reached[TRITON.name], half(1.03))
         self._report.at_least("R3 over CORK, load .85", ours / reached[CORK.name], half(1.08))
 
@@ -102,7 +114,7 @@ class Bench:
             self._figures(f"R5 load {load}", shots)
             good[load] = sum(map(is_good, shots))
         for load in (1.3, 2.0, 3.0):
-            self._report.at_least(f"R5 good over those at load 1, load {load}", good[load] / good[1.0], half(0.98))
+            self._report.at_least(f"R5 good over those at load 1, load {load}", good[load] / good[1.0], R5_LEAST)
 
     async def r10(self) -> None:
         """Three classes share a pool that is asked for 1.4 times what it can do."""
@@ -116,8 +128,8 @@ class Bench:
                 reached[way.name][name] = goodput(own)
             self._report.figure(f"R10 {way.name} total goodput", reached[way.name]["total"])
         ours = reached[OURS.name]
-        self._report.at_least("R10 realtime, load 1.4", ours["realtime"], half(0.97))
-        self._report.at_least("R10 interactive, load 1.4", ours["interactive"], half(0.98))
+        self._report.at_least("R10 realtime, load 1.4", ours["realtime"], R10_LEAST["realtime"])
+        self._report.at_least("R10 interactive, load 1.4", ours["interactive"], R10_LEAST["interactive"])
         over = ours["total"] / reached[LEVELS.name]["total"]
         self._report.at_least("R10 total over strict priority, load 1.4", over, half(1.08))
 
@@ -145,9 +157,9 @@ class Bench:
         return counted
 
     def _l3(self, counted: dict[str, list[Shot]]) -> None:
-        for load, least, over_cap in ((1.14, 0.90, 1.07), (1.40, 0.78, 1.15)):
+        for load, over_cap in ((1.14, 1.07), (1.40, 1.15)):
             ours, cap, gate = (goodput(counted[way.name]) for way in l3_ways(load))
-            self._report.at_least(f"L3 goodput, load {load}", ours, half(least))
+            self._report.at_least(f"L3 goodput, load {load}", ours, L3_LEAST[load])
             self._report.at_least(f"L3 over the best static cap, load {load}", ours / cap, half(over_cap))
             self._report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(2.0))
 
@@ -157,8 +169,8 @@ class Bench:
         for shot in fair:
             by_tenant[shot.tenant].append(shot)
         light = [goodput(shots) for tenant, shots in by_tenant.items() if tenant != "t0"]
-        self._report.at_least("L7 goodput of the worst light tenant", min(light), half(0.99))
-        self._report.at_least("L7 good tokens over no fairness", good_tokens(fair) / good_tokens(blind), half(0.85))
+        self._report.at_least("L7 goodput of the worst light tenant", min(light), L7_LEAST)
+        self._report.at_least("L7 good tokens over no fairness", good_tokens(fair) / good_tokens(blind), L7_TOKENS)
 
     async def _whole(self, way: Way, load: float) -> list[Shot]:
         warm_up_s = self._pace * RTC_WARM_UP_S

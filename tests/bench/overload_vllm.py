@@ -1,11 +1,14 @@
 """Three times what vLLM can do, for a minute: who is admitted is answered in time, and who is not is told at once.
 
 Real vLLM with a small model on the CPU. What it can do is measured first, with as many requests in flight as it runs.
-The same load then goes straight into the queue of another vLLM, which refuses nobody; one engine at a time.
+At three times of that, interactive requests alone are more than enough: bulk gets what falls between them, next to
+nothing, and waits. Then interactive load is half of what the engine can do, and bulk work has to fill the rest. The
+overload then goes straight into the queue of another vLLM, which refuses nobody; one engine at a time.
 """
 
 import argparse
 import asyncio
+import math
 import random
 import statistics
 import sys
@@ -24,6 +27,9 @@ from tests.bench.report import Report
 from tests.bench.side_by_side import PRODUCT, Ground, Way, side_by_side
 
 OVERLOAD: Final = 3.0
+HALF: Final = 0.5
+FILLED: Final = 0.25
+"""Least part of what interactive requests leave that bulk ones get: some sequences are kept free for the next ones."""
 PROMPT_TOKENS: Final = 48
 ANSWER_TOKENS: Final = (8, 24)
 """Answers are as long as any number of tokens between: equal ones would end in waves, as no real ones do."""
@@ -93,6 +99,23 @@ async def overload(loop: OpenLoop, way: Way, rate_per_s: float, seconds: float) 
     return interactive, bulk
 
 
+async def half_load(loop: OpenLoop, way: Way, capacity: float, seconds: float) -> tuple[list[Shot], list[Shot]]:
+    """Interactive requests at half of the capacity, and more bulk ones from the beginning than can be answered."""
+    bulk = shots_of(way, [0.0] * math.ceil(capacity * seconds), "bulk")
+    interactive = shots_of(way, poisson(HALF * capacity, seconds, seed=SEED))
+    await loop.fire([*bulk, *interactive], drain_s=2 * TTFT_S)
+    return interactive, bulk
+
+
+def answered_meanwhile(shots: list[Shot], seconds: float) -> int:
+    """How many were answered whole while the load lasted."""
+    return sum(shot.outcome == "completed" and _ended_at_s(shot) <= seconds for shot in shots)
+
+
+def _ended_at_s(shot: Shot) -> float:
+    return math.inf if shot.ended_s is None else shot.at_s + shot.ended_s
+
+
 def in_time(shots: list[Shot]) -> float:
     """Share of the requests whose first token came within the target."""
     return statistics.fmean(shot.first_s is not None and shot.first_s <= TTFT_S for shot in shots) if shots else 0.0
@@ -113,8 +136,7 @@ def add_figures(report: Report, way: Way, interactive: list[Shot], bulk: list[Sh
     report.figure(f"{way.name}_rejected", len(rejected))
     report.figure(f"{way.name}_rejected_p99_ms", 1000 * float(np.quantile(told_s, 0.99)) if told_s else 0.0)
     report.figure(f"{way.name}_bulk_answered", sum(shot.outcome == "completed" for shot in bulk))
-    during = sum(shot.ended_s is not None and shot.ended_s <= seconds for shot in bulk)
-    report.figure(f"{way.name}_bulk_answered_meanwhile", during)
+    report.figure(f"{way.name}_bulk_answered_meanwhile", answered_meanwhile(bulk, seconds))
 
 
 async def bench(seconds: float) -> int:
@@ -127,6 +149,7 @@ async def bench(seconds: float) -> int:
         report.figure("capacity_requests_per_s", capacity)
         interactive, bulk = await overload(loop, OURS, OVERLOAD * capacity, seconds)
         add_figures(report, OURS, interactive, bulk, seconds)
+        beside, filling = await half_load(loop, OURS, capacity, seconds)
     async with side_by_side([DIRECT], GROUND) as cluster, OpenLoop(cluster.settings.kafka) as loop:
         await capacity_per_s(loop, DIRECT, rounds=1)
         direct, direct_bulk = await overload(loop, DIRECT, OVERLOAD * capacity, seconds)
@@ -140,7 +163,12 @@ async def bench(seconds: float) -> int:
     retries = sum(shot.retry_after_s is not None for shot in rejected)
     report.at_least("rejected with retry_after_s", retries / max(len(rejected), 1), 1.0)
     answered = sum(shot.outcome == "completed" for shot in bulk)
-    report.at_least("bulk requests answered in what is left", answered / len(bulk), 1.0)
+    report.at_least("bulk requests of the overload answered after all", answered / len(bulk), 1.0)
+    left = max(0.0, capacity * seconds - answered_meanwhile(beside, seconds))
+    report.figure("half_load_interactive_answered_meanwhile", answered_meanwhile(beside, seconds))
+    report.figure("half_load_bulk_answered_meanwhile", answered_meanwhile(filling, seconds))
+    report.at_least("bulk at half load, of what is left", answered_meanwhile(filling, seconds) / left, FILLED)
+    report.at_least("interactive requests in time beside bulk at half load", in_time(beside), 0.95)
     report.at_least("in time over vLLM's own queue", in_time(interactive) / max(in_time(direct), 1e-6), 1.0)
     return report.finish()
 

@@ -228,10 +228,10 @@ class Worker:
                 continue
             count = 1 + self._world.choices.byte() % 16
             records = self._world.broker.log(following.place).read(following.offset, count)
-            found: list[tuple[int, Response | Gap]] = [(serial, Gap.CUT)] if following.is_cut else []
+            found: list[tuple[int, Response | Gap, int]] = [(serial, Gap.CUT, 0)] if following.is_cut else []
             for record in records:
                 response = decode_response(record.value)
-                found += [(serial, response)] if response.origin == following.origin else []
+                found += [(serial, response, record.at_ms)] if response.origin == following.origin else []
             end = records[-1].offset + 1 if records else following.offset
             self._followed[serial] = following._replace(offset=end, is_cut=False)
             if found:

@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processors.batching.by_deployment import DEPLOYMENTS_KEPT
 from processors.batching.controller import Decision
 from processors.batching.prefix_mirror import MIRRORED_PROMPTS
 from processors.queueing.ticket import Ticket
@@ -20,6 +21,7 @@ _arrive = st.tuples(
     st.integers(1, 3),
     st.sampled_from("ab"),
     st.lists(st.integers(1, 6), max_size=3),
+    st.integers(1, 6000),
 )
 _beat = st.tuples(
     st.just("beat"), st.sampled_from(WORKERS), st.integers(0, 40), st.integers(0, 60_000), st.integers(0, 3000)
@@ -40,6 +42,8 @@ class World:
         self.sent: list[Ticket] = []
         self.seqs = dict.fromkeys(WORKERS, 0)
         self.queued: list[Ticket] = []
+        self.out: set[str] = set()
+        self.overtaken: list[tuple[Ticket, Ticket]] = []
         self.refused = 0
         self.dropped: list[Ticket] = []
         self.story: list[Any] = []
@@ -50,10 +54,16 @@ class World:
             self._decide()
         return self
 
-    def _arrive(self, name: str, prompt: int, sequences: int, tenant: str, prefixes: list[int]) -> None:
+    def _arrive(self, name: str, prompt: int, sequences: int, tenant: str, prefixes: list[int], target_ms: int) -> None:
         desk = self.desk
         ticket = desk.ticket(
-            name, prompt=prompt, sequences=sequences, answer=64, tenant=tenant, prefixes=tuple(prefixes)
+            name,
+            prompt=prompt,
+            sequences=sequences,
+            answer=64,
+            tenant=tenant,
+            prefixes=tuple(prefixes),
+            target_s=target_ms / 1000,
         )
         refused = desk.controller.refuse(ticket, now_s=desk.now_s) if ticket.may_be_shed else None
         if refused is not None:
@@ -77,7 +87,12 @@ class World:
 
     def _finish(self, index: int, tokens: int, token_ms: int) -> None:
         if self.sent:
-            self.desk.finish(self.sent[index % len(self.sent)], tokens=tokens, token_s=token_ms / 1000)
+            self.end(self.sent[index % len(self.sent)], tokens=tokens, token_s=token_ms / 1000)
+
+    def end(self, ticket: Ticket, *, tokens: int = 100, token_s: float = 0.02) -> None:
+        """What a worker was given has ended; that may be told more than once."""
+        self.out.discard(ticket.origin)
+        self.desk.finish(ticket, tokens=tokens, token_s=token_s)
 
     def _pass(self, ms: int) -> None:
         self.desk.now_s += ms / 1000
@@ -86,8 +101,13 @@ class World:
         decision = self.desk.decide()
         self.dropped += [dropped.ticket for dropped in decision.dropped]
         for batch in decision.batches:
+            together = [part.ticket for part in batch.parts]
+            for index, ticket in enumerate(together):
+                behind = [other for other in self.queued if other.is_waiting] + together[index:]
+                self.overtaken += [(ticket, other) for other in behind if _goes_before(other, ticket)]
             for part in batch.parts:
                 self.sent.append(part.ticket)
+                self.out.add(part.ticket.origin)
                 self.seqs[batch.worker.name] += 1
                 sequences, kv = self.credit[batch.worker.name]
                 demand = part.ticket.demand
@@ -102,6 +122,11 @@ class World:
         else:
             assert min(self.credit[worker]) >= 0
         self.was_empty[worker] = False
+
+
+def _goes_before(one: Ticket, other: Ticket) -> bool:
+    """Whether a request, of the same lane and tenant, is due before another."""
+    return (one.latency_class, one.tenant) == (other.latency_class, other.tenant) and one.due_at_ms < other.due_at_ms
 
 
 def _told(decision: Decision) -> Any:
@@ -173,16 +198,22 @@ def test_the_same_events_give_the_same_decisions(events: list[Any]) -> None:
     assert World().run(events).story == World().run(events).story
 
 
+_bursts = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6000)), min_size=2, max_size=20)
+
+
 @LAWS
-@given(EVENTS)
-def test_within_a_lane_and_a_tenant_the_earliest_due_goes_first(events: list[Any]) -> None:
-    world = World().run(events)
-    order: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for story in world.story:
-        for ticket_id in [part[0] for _, parts in story[0] for part in parts]:
-            ticket = next(ticket for ticket in world.sent if ticket.id == ticket_id)
-            order.setdefault((ticket.latency_class, ticket.tenant), []).append((ticket.due_at_ms, ticket.at.offset))
-    assert all(dues == sorted(dues) for dues in order.values())
+@given(_bursts, EVENTS)
+def test_nobody_of_a_lane_and_a_tenant_waits_while_one_who_is_due_later_goes(
+    burst: list[tuple[str, int]], events: list[Any]
+) -> None:
+    """Whatever order they came in: more of them come at once than there is room for."""
+    world = World()
+    world._beat("w0", 3, 60_000, 0)
+    for tenant, target_ms in burst:
+        world._arrive("batchy", 100, 1, tenant, [], target_ms)
+    world._decide()
+    assert world.run(events).overtaken == []
+    assert world.sent
 
 
 @LAWS
@@ -190,6 +221,20 @@ def test_within_a_lane_and_a_tenant_the_earliest_due_goes_first(events: list[Any
 def test_memory_is_bounded_by_what_waits_and_what_is_out(events: list[Any]) -> None:
     world = World().run(events)
     controller = world.desk.controller
-    assert len(controller._residents) <= len(world.sent)
+    assert len(controller._residents) == len(world.out)
+    assert controller._residents.slots <= len(WORKERS)
     assert all(len(controller._prefixes.of(worker)) <= 2 * MIRRORED_PROMPTS * MAX_BLOCKS for worker in WORKERS)
-    assert len(controller._models) <= 4
+    for ticket in world.sent:
+        world.end(ticket)
+    assert len(controller._residents) == 0
+    assert not any(any(controller._residents.of(worker)) for worker in world.desk.fleet.workers.values())
+
+
+@LAWS
+@given(st.lists(st.integers(0, 30), max_size=60))
+def test_models_of_deployments_that_came_and_went_are_forgotten(names: list[int]) -> None:
+    desk = Desk()
+    for name in names:
+        desk.beat(deployment=f"m@v{name}", samples=[a_sample(name)])
+        desk.decide()
+    assert len(desk.controller._models) <= DEPLOYMENTS_KEPT

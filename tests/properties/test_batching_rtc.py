@@ -1,5 +1,6 @@
 """Laws of run-to-completion batching, whatever happens."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,7 @@ class Come:
     latency_class: str
     due_in_s: float
     tokens: int
+    tenant: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class History:
     came: list[Ticket] = field(default_factory=list)
     decisions: list[tuple[float, Decision]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    overtaken: list[tuple[Ticket, Ticket]] = field(default_factory=list)
     most_in_flight: int = 0
 
 
@@ -51,6 +54,7 @@ events = st.lists(
             latency_class=st.sampled_from(["realtime", "standard", "bulk"]),
             due_in_s=st.floats(0.0, 2.0),
             tokens=st.integers(0, 300),
+            tenant=st.sampled_from("ab"),
         ),
         st.builds(End, worker=st.sampled_from(WORKERS), factor=st.floats(0.5, 4.0)),
         st.builds(Pass, seconds=st.floats(0.0, 0.2)),
@@ -59,9 +63,12 @@ events = st.lists(
 )
 
 
-def live(happens: list[Event]) -> History:
-    """Let everything happen; decide after each event, and whenever the controller asked to be woken."""
+def live(happens: list[Event], burst: Sequence[Come] = ()) -> History:
+    """Let everything happen, after a burst that comes at once; decide after it and after each event."""
     history, now_s = History(), T0_S
+    for number, together in enumerate(burst, len(happens)):
+        come(history, together, number, now_s)
+    decide(history, now_s)
     for number, event in enumerate(happens):
         match event:
             case Come():
@@ -79,11 +86,17 @@ def live(happens: list[Event]) -> History:
 
 def come(history: History, event: Come, number: int, now_s: float) -> None:
     ticket = a_ticket(
-        number, now_s=now_s, due_in_s=event.due_in_s, latency_class=event.latency_class, tokens=event.tokens
+        number,
+        now_s=now_s,
+        due_in_s=event.due_in_s,
+        latency_class=event.latency_class,
+        tokens=event.tokens,
+        tenant=event.tenant,
     )
     history.came.append(ticket)
     if ticket.may_be_shed and history.pool.controller.refuse(ticket, now_s=now_s) is not None:
         history.refused.add(ticket.id)
+        ticket.is_waiting = False
     else:
         history.pool.queue(ticket, now_s=now_s)
 
@@ -93,6 +106,16 @@ def decide(history: History, now_s: float) -> None:
     history.decisions.append((now_s, decision))
     in_flight = max(map(len, history.pool.sent.values()), default=0)
     history.most_in_flight = max(history.most_in_flight, in_flight)
+    for batch in decision.batches:
+        together = [part.ticket for part in batch.parts]
+        for index, ticket in enumerate(together):
+            behind = [other for other in history.came if other.is_waiting] + together[index:]
+            history.overtaken += [(ticket, other) for other in behind if goes_before(other, ticket)]
+
+
+def goes_before(one: Ticket, other: Ticket) -> bool:
+    """Whether a request, of the same class and tenant, is due before another."""
+    return (one.latency_class, one.tenant) == (other.latency_class, other.tenant) and one.due_at_ms < other.due_at_ms
 
 
 @given(events)
@@ -124,10 +147,46 @@ def test_no_request_is_forgotten_or_decided_twice(happens: list[Event]) -> None:
     decided = [part.ticket.id for _, d in history.decisions for batch in d.batches for part in batch.parts]
     decided += [dropped.ticket.id for _, d in history.decisions for dropped in d.dropped]
     decided += history.refused
-    waiting = [ticket.id for ticket in history.came if ticket.is_waiting and ticket.id not in history.refused]
+    waiting = [ticket.id for ticket in history.came if ticket.is_waiting]
 
     assert sorted(decided + waiting) == sorted(ticket.id for ticket in history.came)
     assert len(history.pool.queues) == len(waiting)
+
+
+bursts = st.lists(
+    st.builds(
+        Come,
+        latency_class=st.sampled_from(["standard", "bulk"]),
+        due_in_s=st.floats(0.05, 2.0),
+        tokens=st.integers(0, 30),
+        tenant=st.sampled_from("ab"),
+    ),
+    min_size=2,
+    max_size=40,
+)
+
+
+@given(bursts, events)
+def test_nobody_of_a_class_and_a_tenant_waits_while_one_who_is_due_later_goes(
+    burst: list[Come], happens: list[Event]
+) -> None:
+    """Whatever order they came in: more of them come at once than there is room for."""
+    history = live(happens, burst)
+
+    assert history.overtaken == []
+    assert any(decision.batches for _, decision in history.decisions)
+
+
+@given(events)
+def test_what_has_ended_leaves_nothing_behind(happens: list[Event]) -> None:
+    history = live(happens)
+    pool, flights = history.pool, history.pool.controller._flights
+    assert len(flights) == sum(map(len, pool.sent.values()))
+    for worker in WORKERS:
+        while pool.sent.get(worker):
+            pool.finish(worker, now_s=T0_S + 20.0)
+    assert (len(flights), len(flights._by_origin), len(flights._landed)) == (0, 0, 0)
+    assert set(flights._lines) == set(WORKERS)
 
 
 @given(events)
@@ -146,7 +205,7 @@ def test_a_worker_never_has_more_than_one_batch_beyond_the_one_that_it_runs(happ
 def test_nobody_is_held_beyond_the_last_moment_of_the_first_one_due(happens: list[Event]) -> None:
     history = live(happens)
     for now_s, decision in history.decisions:
-        if decision.deferral is not None:
+        if decision.deferral is not None and decision.deferral.has_room:
             assert decision.wake_at_s is not None
             due_s = [t.due_at_ms / 1000 for t in history.came if t.produced_ms / 1000 <= now_s and t.is_waiting]
             assert all(decision.wake_at_s <= due for due in due_s)

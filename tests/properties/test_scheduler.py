@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from processors.effects import Answer, Dispatch, Effect, Forward, PauseLane, ResumeLane
@@ -135,8 +135,12 @@ def test_every_input_is_dispatched_answered_or_waiting_and_never_two_of_them(eve
     assert world.waiting == len(world.inputs) - len(settled)
 
 
+ASKED = ("arrive", "realtime", 0, 1, 1)
+
+
 @LAWS
 @given(EVENTS)
+@example([*[ASKED] * 5, ("beat", "w1", 1, 18, False), ("return", 0), ASKED, ("finish", 0)])
 def test_nothing_waits_beyond_its_deadline(events: list[Any]) -> None:
     world = World().run(events)
     world.feed(("pass", 10_000))
@@ -230,7 +234,17 @@ def test_memory_is_bounded_by_what_waits_and_what_was_placed(events: list[Any]) 
     world = World().run(events)
     for lane in world.scheduler._queues.lanes.values():
         assert lane.held <= 2 * len(lane) + 64
-    assert world.scheduler.placed <= len(world.dispatched())
+    assert world.scheduler.placed <= len({effect.record.origin for effect in world.dispatched()})
+
+
+@LAWS
+@given(EVENTS)
+def test_what_has_ended_everywhere_leaves_nothing_behind(events: list[Any]) -> None:
+    world = World().run(events)
+    world.feed(("pass", 10_000))
+    for effect in world.dispatched():
+        world.scheduler.on_completion(a_finished(effect.record.origin))
+    assert (world.waiting, world.scheduler.placed) == (0, 0)
 
 
 @LAWS

@@ -65,20 +65,20 @@ def maker(baseline: Baseline, cell: Cell) -> ControllerFactory:
         case "least_outstanding":
             return factory(LeastOutstanding)
         case "clumps":
-            return factory(lambda q, f, hop_s: Clumps(q, f, hop_s, size=16, wait_s=0.05))
+            return factory(lambda q, f, p: Clumps(q, f, p, size=16, wait_s=0.05))
         case "run_to_completion":
-            return factory(lambda q, f, hop_s: Clumps(q, f, hop_s, size=32, wait_s=0.05, completes=True))
+            return factory(lambda q, f, p: Clumps(q, f, p, size=32, wait_s=0.05, completes=True))
         case "single":
-            return factory(lambda q, f, hop_s: StaticCap(q, f, hop_s, limit=1))
+            return factory(lambda q, f, p: StaticCap(q, f, p, limit=1))
         case "aimd":
             return factory(AimdConcurrency)
         case "gate":
             return factory(SaturationGate)
         case "gate_ttl":
-            return factory(lambda q, f, hop_s: SaturationGate(q, f, hop_s, ttl_share=0.9))
+            return factory(lambda q, f, p: SaturationGate(q, f, p, ttl_share=0.9))
         case "static_cap":
             limit, share = CAPS[cell.key]
-            return factory(lambda q, f, hop_s: StaticCap(q, f, hop_s, limit=limit, ttl_share=share))
+            return factory(lambda q, f, p: StaticCap(q, f, p, limit=limit, ttl_share=share))
 
 
 def baseline_figures(baseline: Baseline, cell: Cell, seed: int) -> Figures:

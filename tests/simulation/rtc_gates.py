@@ -15,12 +15,13 @@ import numpy as np
 
 from pipeline.simulation.arrivals import SHAPES, Shape
 from pipeline.simulation.rtc.engine import Engine
-from pipeline.simulation.rtc.world import Results, Silence, Traffic
+from pipeline.simulation.rtc.world import Results, Sent, Silence, Traffic
 from processors.batching.controller import Decision
 from processors.batching.run_to_completion import RunToCompletion
 from tests.bench.report import Gate
 from tests.simulation.rtc_cells import (
     DEFAULT_ENGINE,
+    ONE_CLASS,
     Cell,
     Policy,
     mean_of,
@@ -34,6 +35,11 @@ from tests.simulation.verdicts import at_least, at_most
 BASELINES: Final = Path(__file__).with_name("rtc_baselines.json")
 SETTLED_S: Final = 2.0
 DRIFT_AT_S: Final = 4.0
+WINDOW: Final = 10
+"""Batches over which a learned value is looked at: one may be a straggler."""
+SILENCE: Final = (5.0, 6.0)
+TIE: Final = 0.998
+"""At little load bursts leave nobody more than a few of 20,000 requests: fewer than one in 500 are no difference."""
 EMBEDDINGS: Final = Engine(base_s=0.004, each_s=0.0001, token_s=6e-6, max_size=256)
 EMBEDDING_SLO_S: Final = 0.100
 TOKENS_MEDIAN: Final = 150
@@ -158,16 +164,36 @@ def r8(seed: int) -> list[Gate]:
     cell = Cell(shape="poisson", load=0.62, engine=engine)
     ours = play_product(cell, seed).goodput()
     unlearned = play_product(cell, seed, learns=False).goodput()
-    after = [
-        abs(predicted_s / (1.5 * engine.mean_s(len(sent.requests))) - 1)
-        for predicted_s, sent in _predictions(cell, seed)
-        if DRIFT_AT_S + SETTLED_S <= sent.reached_s < DRIFT_AT_S + 2 * SETTLED_S
+    seen = _predictions(cell, seed)
+    before = [safety for _, safety, sent in seen if DRIFT_AT_S - SETTLED_S <= sent.reached_s < DRIFT_AT_S]
+    drifted = [each for each in seen if each[2].start_s >= DRIFT_AT_S]
+    mean_off = [
+        (sent.reached_s, abs(predicted_s / (1.5 * engine.mean_s(len(sent.requests))) - 1))
+        for predicted_s, _, sent in drifted
     ]
+    safety_off = [(sent.reached_s, abs(safety - mean_of(before))) for _, safety, sent in drifted]
     return [
         at_least("R8 goodput, drift x1.5 at rho .62", ours, 0.90),
         at_least("R8 over a frozen model", ours / unlearned, 2.0),
-        at_most("R8 error of the mean from 2 s after the drift", mean_of(after), 0.05),
+        at_most("R8 seconds until the mean is right within 10 %", _settled_s(mean_off, 0.10), SETTLED_S),
+        at_most("R8 seconds until the safety factor is back within .08", _settled_s(safety_off, 0.08), SETTLED_S),
+        at_most("R8 error of the mean from 2 s after the drift", mean_of(off for _, off in _late(mean_off)), 0.05),
     ]
+
+
+def _settled_s(off: list[tuple[float, float]], tolerance: float) -> float:
+    """Seconds from the drift until the mean of `WINDOW` values, by time, is within the tolerance for good."""
+    last_s = 0.0
+    for index in range(WINDOW, len(off) + 1):
+        window = off[index - WINDOW : index]
+        if mean_of(value for _, value in window) > tolerance:
+            last_s = window[-1][0] - DRIFT_AT_S
+    return last_s
+
+
+def _late(off: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    begin_s = DRIFT_AT_S + SETTLED_S
+    return [each for each in off if begin_s <= each[0] < begin_s + SETTLED_S]
 
 
 def r9(seed: int) -> list[Gate]:
@@ -185,12 +211,13 @@ def r9(seed: int) -> list[Gate]:
 def r10(seed: int) -> list[Gate]:
     """Three classes share a pool."""
     gates = []
-    for shape, load in [("poisson", load) for load in CLASS_LOADS] + [("mmpp", 0.6)]:
+    for shape, load in [("poisson", load) for load in CLASS_LOADS] + [("mmpp", 0.3), ("mmpp", 0.6)]:
         cell = class_cell(shape, load)
         ours = play_product(cell, seed)
         options = frozen()[f"classes {cell.key}"]["priority"]["options"]
         strict = play_baseline("levels", options, cell, seed).goodput()
-        gates.append(at_least(f"R10 total over strict priority, {shape} {load}", ours.goodput() / strict, 0.999))
+        least = 1.0 if shape == "poisson" else TIE
+        gates.append(at_least(f"R10 total over strict priority, {shape} {load}", ours.goodput() / strict, least))
         if (shape, load) == ("poisson", 1.4):
             gates += [
                 at_least("R10 realtime, rho 1.4", ours.goodput("realtime"), 0.97),
@@ -204,22 +231,36 @@ def r11(seed: int) -> list[Gate]:
     """The latency model against the noise that nobody can predict."""
     cell = Cell(shape="poisson", load=0.7)
     predictions = _predictions(cell, seed)
-    error = mean_of(abs(sent.service_s / predicted_s - 1) for predicted_s, sent in predictions)
-    floor = mean_of(abs(sent.service_s / cell.engine.mean_s(len(sent.requests)) - 1) for _, sent in predictions)
+    error = mean_of(abs(sent.service_s / predicted_s - 1) for predicted_s, _, sent in predictions)
+    floor = mean_of(abs(sent.service_s / cell.engine.mean_s(len(sent.requests)) - 1) for *_, sent in predictions)
     return [at_most("R11 MAPE over the noise floor", error / floor, 1.3)]
 
 
 def s1(seed: int) -> list[Gate]:
-    """One worker of four says nothing for a second."""
+    """Workers say nothing for a second: one of four, whose work the others take, and all of them.
+
+    While all are silent nothing can be given to them beyond one batch each, so that who comes then is too late. Who
+    comes after that must not notice.
+    """
     cell = Cell(shape="poisson", load=0.5)
-    silence = Silence(workers=(1,), from_s=5.0, until_s=6.0)
-    usual, silent = play_product(cell, seed), play_product(cell, seed, silence=silence)
-    everyone = play_product(cell, seed, silence=Silence(workers=(0, 1, 2, 3), from_s=5.0, until_s=6.0))
+    usual = play_product(cell, seed)
+    silent = play_product(cell, seed, silence=Silence(workers=(1,), from_s=SILENCE[0], until_s=SILENCE[1]))
+    everyone = play_product(cell, seed, silence=Silence(workers=(0, 1, 2, 3), from_s=SILENCE[0], until_s=SILENCE[1]))
+    around, after = (SILENCE[0], SILENCE[1] + 0.5), (SILENCE[1] + ONE_CLASS["realtime"], cell.duration_s)
     return [
         at_most("S1 batches beyond credit, one worker silent", beyond_credit(silent), 1),
         at_most("S1 batches beyond credit, all workers silent", beyond_credit(everyone), 1),
         at_most("S1 goodput lost, one worker silent", usual.goodput() - silent.goodput(), 0.02),
+        at_most("S1 goodput lost around it, one worker silent", _lost(usual, silent, around), 0.02),
+        at_most("S1 goodput lost after it, all workers silent", _lost(usual, everyone, after), 0.02),
     ]
+
+
+def _lost(usual: Results, other: Results, between_s: tuple[float, float]) -> float:
+    """How much less of the arrivals between two times is good."""
+    low_s, high_s = between_s
+    chosen = [index for index, at_s in enumerate(usual.traffic.arrivals_s) if low_s <= at_s < high_s]
+    return mean_of(usual.is_good(index) for index in chosen) - mean_of(other.is_good(index) for index in chosen)
 
 
 GATES: Final[tuple[Callable[[int], list[Gate]], ...]] = (r1, r2, r3, r4, r5, r8, r9, r10, r11, s1)
@@ -245,19 +286,21 @@ def token_traffic(cell: Cell, seed: int) -> Traffic:
 
 
 class _Recorded(RunToCompletion):
-    """Remembers what it expected of each batch, in the order of their sending."""
+    """Remembers what it expected of each batch and how safe it played, in the order of their sending."""
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self.expected_s: list[float] = []
+        self.expected: list[tuple[float, float]] = []
 
     def decide(self, *, deployment: str, now_s: float) -> Decision:
         decision = super().decide(deployment=deployment, now_s=now_s)
-        self.expected_s += [batch.why.figures["service_s"] for batch in decision.batches]
+        safety = self._forecaster.model(deployment).safety
+        self.expected += [(batch.why.figures["service_s"], safety) for batch in decision.batches]
         return decision
 
 
-def _predictions(cell: Cell, seed: int) -> list[tuple[float, Any]]:
+def _predictions(cell: Cell, seed: int) -> list[tuple[float, float, Sent]]:
+    """Of each batch: the seconds that were expected, the safety factor at that time, and what became of it."""
     made: list[_Recorded] = []
 
     def make(*parts: Any) -> _Recorded:
@@ -265,7 +308,7 @@ def _predictions(cell: Cell, seed: int) -> list[tuple[float, Any]]:
         return made[-1]
 
     results = play_controller(make, cell, seed)
-    return list(zip(made[0].expected_s, results.batches, strict=True))
+    return [(*expected, sent) for expected, sent in zip(made[0].expected, results.batches, strict=True)]
 
 
 def beyond_credit(results: Results) -> float:

@@ -1,48 +1,14 @@
 """The product's scheduler in virtual time, in front of engines that batch continuously: a short part of the gates."""
 
-from typing import Any
-
 import pytest
 
 from pipeline.simulation.llm.measure import STEADY, figures, play
 from pipeline.simulation.llm.replica import EngineSpec
 from pipeline.simulation.llm.traffic import BULK, SimRequest, requests
-from tests.simulation.llm_cells import SEEDS, Baseline, Cell, baseline_figures, frozen_figures, maker
+from tests.simulation.llm_cells import Cell, baseline_figures, frozen_figures, maker
 
 pytestmark = pytest.mark.slow
 SHORT_S = 25.0
-
-TABLE: list[tuple[Baseline, str, int, float, float, float, float]] = [
-    ("least_outstanding", "poisson", 90, 100.0, 50, 252, 19),
-    ("least_outstanding", "poisson", 110, 94.9, 80, 371, 35),
-    ("least_outstanding", "poisson", 130, 11.9, 443, 3932, 72),
-    ("least_outstanding", "poisson", 160, 0.8, 7876, 22166, 83),
-    ("least_outstanding", "mmpp", 90, 77.8, 216, 1687, 25),
-    ("least_outstanding", "mmpp", 110, 40.9, 672, 4027, 48),
-    ("least_outstanding", "mmpp", 130, 24.6, 3021, 9602, 66),
-    ("aimd", "poisson", 130, 4.1, 6548, 14312, 41),
-    ("gate", "poisson", 130, 16.1, 1913, 15037, 51),
-    ("gate_ttl", "poisson", 130, 34.1, 643, 1795, 48),
-    ("gate_ttl", "poisson", 160, 18.5, 1046, 2139, 46),
-    ("gate_ttl", "mmpp", 110, 63.8, 388, 2191, 31),
-    ("static_cap", "poisson", 130, 85.1, 538, 795, 40),
-]
-"""Goodput in %, TTFT p50 and p99 and TPOT p50 in ms of these policies as first measured, mean of the seeds."""
-
-
-def mean(baseline: Baseline, cell: Cell, name: str) -> float:
-    return sum(float(getattr(frozen_figures(baseline, cell, seed), name)) for seed in SEEDS) / len(SEEDS)
-
-
-@pytest.mark.parametrize(("baseline", "shape", "rate", "goodput", "p50", "p99", "tpot"), TABLE)
-def test_the_frozen_baselines_are_those_first_measured(
-    baseline: Baseline, shape: Any, rate: float, goodput: float, p50: float, p99: float, tpot: float
-) -> None:
-    cell = Cell(shape, rate)
-    assert 100 * mean(baseline, cell, "goodput") == pytest.approx(goodput, rel=0.02, abs=0.1)
-    assert mean(baseline, cell, "ttft_p50_ms") == pytest.approx(p50, rel=0.04)
-    assert mean(baseline, cell, "ttft_p99_ms") == pytest.approx(p99, rel=0.04)
-    assert mean(baseline, cell, "tpot_p50_ms") == pytest.approx(tpot, rel=0.02, abs=0.5)
 
 
 def test_the_world_plays_as_it_did_when_baselines_were_frozen() -> None:

@@ -10,12 +10,16 @@ def _price(gpu: str, at: str) -> str:
 
 
 _SAMPLE = _price("toString(gpu)", "ts")
-_ATTEMPT = _price("g.gpu", "a.produced_ts")
+_WORK = _price("g.gpu", "a.produced_ts")
 _SAMPLES = "gpu_samples WHERE $__timeFilter(ts) AND model IN (${model:singlequote})"
-_ATTEMPTS = """attempts AS a
+_OF = """AS a
 LEFT JOIN worker_gpus AS g ON g.worker = a.worker
 WHERE $__timeFilter(a.produced_ts) AND a.model IN (${model:singlequote})"""
-_WASTED = "a.final = 0 OR a.outcome != 'completed'"
+_ATTEMPTS = f"attempts {_OF}"
+"""Engine time is that of all attempts; what is useful is that of attempts whose answer readers accepted (`_ENDS`)."""
+_ENDS = f"requests_final {_OF}"
+"""Requests and tokens, each counted once."""
+_USEFUL = "a.outcome = 'completed'"
 
 
 def _stat(title: str, column: str, about: str) -> Panel:
@@ -41,8 +45,14 @@ BOARD = Board(
             decimals=2,
             width=6,
             height=4,
-            about="Attributed to attempts that completed no request: handed back, dead, cancelled, failed.",
-            sql=f"SELECT sumIf(a.gpu_ns * {_ATTEMPT}, {_WASTED}) AS usd FROM {_ATTEMPTS}",
+            about="Attempts whose answer no reader accepted: handed back, dead, superseded, cancelled, failed.",
+            sql=f"""
+SELECT round(sum(spent), 9) AS usd
+FROM (
+    SELECT sum(a.gpu_ns * {_WORK}) AS spent FROM {_ATTEMPTS}
+    UNION ALL
+    SELECT -sumIf(a.gpu_ns * {_WORK}, {_USEFUL}) AS spent FROM {_ENDS}
+)""",
         ),
         Panel(
             title="GPU cost per hour",
@@ -69,9 +79,16 @@ ORDER BY time""",
             width=12,
             about="Attributed GPU time by model, over the tokens that its requests got.",
             sql=f"""
-SELECT $__timeInterval(a.produced_ts) AS time, a.model AS line,
-    1e6 * sum(a.gpu_ns * {_ATTEMPT}) / nullIf(sum(a.tokens_out), 0) AS usd
-FROM {_ATTEMPTS}
+SELECT time, line, 1e6 * sum(spent) / nullIf(sum(tokens), 0) AS usd
+FROM (
+    SELECT $__timeInterval(a.produced_ts) AS time, a.model AS line, sum(a.gpu_ns * {_WORK}) AS spent, 0 AS tokens
+    FROM {_ATTEMPTS}
+    GROUP BY time, line
+    UNION ALL
+    SELECT $__timeInterval(a.produced_ts) AS time, a.model AS line, 0 AS spent, sum(a.tokens_out) AS tokens
+    FROM {_ENDS}
+    GROUP BY time, line
+)
 GROUP BY time, line
 ORDER BY time""",
         ),
@@ -79,16 +96,26 @@ ORDER BY time""",
             title="Tenants",
             kind="table",
             width=12,
-            about="Over all attempts: what was thrown away counts as used.",
+            about="Requests that ended, and GPU time of all attempts: what was thrown away counts as used.",
             sql=f"""
-SELECT a.tenant AS tenant,
-    uniqExact(a.lane_topic, a.lane_partition, a.lane_offset) AS requests,
-    sum(a.tokens_in) AS prompt_tokens,
-    sum(a.tokens_out) AS tokens_made,
-    round(sum(a.gpu_ns) / 1e9, 1) AS gpu_s,
-    round(sumIf(a.gpu_ns, {_WASTED}) / greatest(sum(a.gpu_ns), 1), 4) AS wasted_ratio,
-    round(sum(a.gpu_ns * {_ATTEMPT}), 4) AS usd
-FROM {_ATTEMPTS}
+SELECT tenant,
+    sum(ends) AS requests,
+    sum(prompt) AS prompt_tokens,
+    sum(made) AS tokens_made,
+    round(sum(used) / 1e9, 1) AS gpu_s,
+    round((sum(used) - sum(useful)) / greatest(sum(used), 1), 4) AS wasted_ratio,
+    round(sum(spent), 4) AS usd
+FROM (
+    SELECT a.tenant AS tenant, sum(a.gpu_ns) AS used, sum(a.gpu_ns * {_WORK}) AS spent,
+        0 AS ends, 0 AS prompt, 0 AS made, 0 AS useful
+    FROM {_ATTEMPTS}
+    GROUP BY tenant
+    UNION ALL
+    SELECT a.tenant AS tenant, 0 AS used, 0 AS spent,
+        count() AS ends, sum(a.tokens_in) AS prompt, sum(a.tokens_out) AS made, sumIf(a.gpu_ns, {_USEFUL}) AS useful
+    FROM {_ENDS}
+    GROUP BY tenant
+)
 GROUP BY tenant
 ORDER BY usd DESC
 LIMIT 100""",
@@ -97,15 +124,23 @@ LIMIT 100""",
             title="Versions",
             kind="table",
             width=12,
-            about="By deployment; token_ms is GPU time per token.",
+            about="Attempts at each deployment, tokens of requests that ended there; token_ms is GPU time per token.",
             sql=f"""
-SELECT a.deployment AS version,
-    count() AS attempts,
-    sum(a.tokens_out) AS tokens_made,
-    round(sum(a.gpu_ns) / 1e9, 1) AS gpu_s,
-    round(sum(a.gpu_ns) / 1e6 / nullIf(sum(a.tokens_out), 0), 3) AS token_ms,
-    round(sum(a.gpu_ns * {_ATTEMPT}), 4) AS usd
-FROM {_ATTEMPTS} AND a.deployment != ''
+SELECT version,
+    sum(tried) AS attempts,
+    sum(made) AS tokens_made,
+    round(sum(used) / 1e9, 1) AS gpu_s,
+    round(sum(used) / 1e6 / nullIf(sum(made), 0), 3) AS token_ms,
+    round(sum(spent), 4) AS usd
+FROM (
+    SELECT a.deployment AS version, count() AS tried, sum(a.gpu_ns) AS used, sum(a.gpu_ns * {_WORK}) AS spent, 0 AS made
+    FROM {_ATTEMPTS} AND a.deployment != ''
+    GROUP BY version
+    UNION ALL
+    SELECT a.deployment AS version, 0 AS tried, 0 AS used, 0 AS spent, sum(a.tokens_out) AS made
+    FROM {_ENDS} AND a.deployment != ''
+    GROUP BY version
+)
 GROUP BY version
 ORDER BY usd DESC""",
         ),
@@ -116,7 +151,7 @@ ORDER BY usd DESC""",
             width=24,
             about="The twenty that used most.",
             sql=f"""
-SELECT toString(a.tenant) AS tenant, sum(a.gpu_ns * {_ATTEMPT}) AS usd
+SELECT toString(a.tenant) AS tenant, sum(a.gpu_ns * {_WORK}) AS usd
 FROM {_ATTEMPTS}
 GROUP BY tenant
 ORDER BY usd DESC

@@ -57,7 +57,7 @@ ORDER BY time""",
             sql=f"""
 SELECT $__timeInterval(produced_ts) AS time, {_LANE}, quantileTDigest(0.95)(ttft_ms) AS first_token
 FROM requests_final
-WHERE {_OURS} AND outcome = 'completed' AND first_us > 0
+WHERE {_OURS} AND outcome = 'completed' AND ttft_ms > 0
 GROUP BY time, line
 ORDER BY time""",
         ),

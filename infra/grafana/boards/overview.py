@@ -39,7 +39,7 @@ WHERE {_OURS}""",
             height=4,
             about="Of completed requests, over all classes.",
             sql=f"""
-SELECT quantileTDigestIf(0.95)(ttft_ms, outcome = 'completed' AND first_us > 0) AS first_token
+SELECT quantileTDigestIf(0.95)(ttft_ms, outcome = 'completed' AND ttft_ms > 0) AS first_token
 FROM requests_final
 WHERE {_OURS}""",
         ),
@@ -99,7 +99,7 @@ ORDER BY time""",
 SELECT $__timeInterval(produced_ts) AS time,
     quantileTDigest(0.5)(ttft_ms) AS p50, quantileTDigest(0.95)(ttft_ms) AS p95, quantileTDigest(0.99)(ttft_ms) AS p99
 FROM requests_final
-WHERE {_OURS} AND outcome = 'completed' AND first_us > 0
+WHERE {_OURS} AND outcome = 'completed' AND ttft_ms > 0
 GROUP BY time
 ORDER BY time""",
         ),
@@ -176,7 +176,7 @@ SELECT
         AND (t.e2e_ms = 0 OR r.e2e_ms <= t.e2e_ms)
     ) / count(), 4) AS kept_ratio,
     any(t.objective_ratio) AS objective_ratio,
-    round(quantileTDigestIf(0.95)(r.ttft_ms, outcome = 'completed' AND first_us > 0), 1) AS ttft_p95_ms,
+    round(quantileTDigestIf(0.95)(r.ttft_ms, outcome = 'completed' AND r.ttft_ms > 0), 1) AS ttft_p95_ms,
     nullIf(any(t.ttft_ms), 0) AS ttft_target_ms,
     round(quantileTDigestIf(0.95)(r.tpot_ms, outcome = 'completed' AND r.tpot_ms > 0), 1) AS tpot_p95_ms,
     nullIf(any(t.tpot_ms), 0) AS tpot_target_ms,

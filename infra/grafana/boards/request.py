@@ -28,7 +28,7 @@ SELECT
     arrayMap(key -> map('key', key, 'value', SpanAttributes[key]), mapKeys(SpanAttributes)) AS tags,
     if(StatusCode = 'Error', 2, 0) AS statusCode
 FROM otel_traces
-WHERE SpanAttributes['millrace.request.id'] = ${id:singlequote} AND ${id:singlequote} != '' AND $__timeFilter(Timestamp)
+WHERE RequestId = ${id:singlequote} AND ${id:singlequote} != '' AND $__timeFilter(Timestamp)
 ORDER BY Timestamp
 LIMIT 1000""",
         ),

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from pipeline.cli.views.table import table
 from sinks.clickhouse.migrations import Migration, Status
+from sinks.clickhouse.schema import Outlook
 
 
 def plan_table(title: str, migrations: Sequence[Migration]) -> Table:
@@ -15,6 +16,25 @@ def plan_table(title: str, migrations: Sequence[Migration]) -> Table:
         view.add_column(name, overflow="fold")
     for migration in migrations:
         view.add_row(f"{migration.version:04}_{migration.name}", migration.checksum[:12], migration.about)
+    return view
+
+
+def outlook_table(todo: Outlook) -> Table:
+    """All that would be done, in order."""
+    view = table("to be done", caption=f"{len(todo.statements)} statements" if todo.statements else "nothing to do")
+    for name in ("what", "which"):
+        view.add_column(name, overflow="fold")
+    for statement in todo.foundation:
+        view.add_row("make", statement.partition(" (")[0])
+    for migration in todo.migrations:
+        view.add_row("migration", f"{migration.version:04}_{migration.name}: {migration.about}")
+    for statement in todo.retention:
+        view.add_row("retention", statement)
+    for target in todo.targets:
+        promised = (("ttft_ms", target.ttft_ms), ("tpot_ms", target.tpot_ms), ("e2e_ms", target.e2e_ms))
+        values = ", ".join(f"{name} {value:g}" for name, value in promised if value)
+        named = f"{target.model} {target.latency_class}: {values or 'no times'}, objective {target.objective_ratio:g}"
+        view.add_row("SLO target", named)
     return view
 
 

@@ -1,4 +1,4 @@
-"""A cluster at one moment, as two small tables and two lines."""
+"""A cluster at one moment, as small tables and two lines."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.snapshot import ClickHouseStatus, LaneOutlook, LaneStatus, Snapshot, WorkerStatus
+from pipeline.cli.snapshot import ClickHouseStatus, LaneOutlook, LaneStatus, LatencyModel, Snapshot, WorkerStatus
 from pipeline.cli.views.table import columns, count, duration, sign, table
 
 ALMOST_FULL: Final = 0.8
@@ -18,6 +18,8 @@ ALMOST_FULL: Final = 0.8
 def status_view(snapshot: Snapshot) -> RenderableType:
     """All of it."""
     parts: list[RenderableType] = [lanes_table(snapshot.lanes), "", workers_table(snapshot.workers), ""]
+    if snapshot.latency_models:
+        parts += [latency_models_table(snapshot.latency_models), ""]
     if snapshot.missing_topics:
         missing = ", ".join(snapshot.missing_topics)
         parts.append(Text.assemble(sign("fail"), f" topics missing: {missing}; ", ("millrace topics create", "bold")))
@@ -72,6 +74,23 @@ def workers_table(workers: Sequence[WorkerStatus]) -> Table:
             ranges(worker.slots) or "-",
             Text(duration(worker.age_s), style="red" if worker.is_stale else ""),
             style="dim" if worker.is_stale else "",
+        )
+    return view
+
+
+def latency_models_table(models: Sequence[LatencyModel]) -> Table:
+    """What the engines of each deployment were learned to take, and how sure that is."""
+    view = columns(
+        columns(table(), left=("deployment",), last=("takes",)), right=("of late", "safety", "seen", "error")
+    )
+    for model in models:
+        view.add_row(
+            model.deployment,
+            " + ".join(f"{_short_time(us)}/{name.replace('_', ' ')}" for name, us in model.shape_us.items()),
+            f"×{model.scale:.2f}",
+            Text(f"×{model.safety:.2f}") if model.safety != 1 else Text("-", style="dim"),
+            count(model.samples),
+            f"{model.error_ratio:.1%}",
         )
     return view
 
@@ -143,6 +162,15 @@ def _state(worker: WorkerStatus) -> Text:
     if worker.is_stale:
         return Text("stale", style="red")
     return Text(worker.state, style="green" if worker.state == "ready" else "yellow")
+
+
+def _short_time(us: float) -> str:
+    """Two or three digits: `10.2 ms`, `380 µs`, `0.042 µs`; nothing below a nanosecond."""
+    if us >= 999.5:
+        return f"{us / 1000:.3g} ms"
+    if us >= 10:
+        return f"{us:.0f} µs"
+    return f"{us:.2g} µs" if us >= 0.001 else "0"
 
 
 def _quiet_zero(text: str, number: float, *, style: str = "") -> Text:

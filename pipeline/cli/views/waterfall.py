@@ -50,7 +50,7 @@ def _head(story: Story) -> Text:
     outcome = last.outcome if story.final else "no end yet"
     facts = [
         f"{first.model} · {first.latency_class}" + (f" · {first.tenant}" if first.tenant else ""),
-        f"{last.tokens_in:,} tokens in, {last.tokens_out:,} out",
+        f"{last.tokens_in:,} tokens in, {last.answer_tokens:,} out",
         f"GPU {numbers.duration_ms(story.gpu_ns / 1e6)}",
     ]
     return Text.assemble(
@@ -86,6 +86,7 @@ def _event(story: Story, index: int) -> Text:
     return Text.assemble(
         (f"{at:>{TIMES}}  ", "dim"),
         f"{event.kind:<20}",
+        f"#{story.number_of(event.attempt)}  " if event.attempt else "",
         (f"{event.worker or event.process}  ", "dim"),
         event_words(event),
     )

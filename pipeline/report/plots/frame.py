@@ -85,25 +85,30 @@ def axes(span: Span, ticks: Sequence[float], y: Scale, label: Format) -> Markup:
     return element("g", *rows, *columns)
 
 
-def end_labels(places: Sequence[tuple[str, float, str]]) -> Markup:
-    """Names of lines at their right ends, moved apart where they would meet: (text, height, CSS class)."""
+def end_labels(places: Sequence[tuple[str, float, str]], *, x: float) -> Markup:
+    """Names of lines whose right ends are at `x`, moved apart where they would meet: (text, height, CSS class)."""
     ordered = sorted(places, key=lambda place: place[1])
     heights = apart([height for _, height, _ in ordered], low=TOP + 4, high=HEIGHT - BOTTOM)
     return joined(
         *(
-            element("text", text, class_=f"name {tone}", x=WIDTH - RIGHT + 5, y=height + 3.5)
+            element("text", text, class_=f"name {tone}", x=x + 6, y=height + 3.5)
             for (text, _, tone), height in zip(ordered, heights, strict=True)
         )
     )
 
 
 def apart(heights: Sequence[float], *, low: float, high: float) -> list[float]:
-    """Ascending heights at least `LABEL_GAP` apart, as near to where they were as a push down and one up leave them."""
-    moved: list[float] = []
-    for height in heights:
-        moved.append(max(height, moved[-1] + LABEL_GAP if moved else low))
-    limit = high
-    for index in range(len(moved) - 1, -1, -1):
-        moved[index] = min(moved[index], limit)
-        limit = moved[index] - LABEL_GAP
-    return moved
+    """Ascending heights at least `LABEL_GAP` apart, as near to where they were as can be: those that meet share it.
+
+    Source: isotonic regression by pooling adjacent violators, of the heights less their places in the pile.
+    """
+    pools: list[tuple[float, int]] = []
+    for index, height in enumerate(heights):
+        mean, count = height - index * LABEL_GAP, 1
+        while pools and pools[-1][0] > mean:
+            before, others = pools.pop()
+            mean, count = (before * others + mean * count) / (others + count), others + count
+        pools.append((mean, count))
+    highest = high - (len(heights) - 1) * LABEL_GAP
+    bases = [min(max(mean, low), highest) for mean, count in pools for _ in range(count)]
+    return [base + index * LABEL_GAP for index, base in enumerate(bases)]

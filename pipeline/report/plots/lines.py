@@ -1,4 +1,4 @@
-"""Lines over time, with gaps where there is nothing, and a dashed line for a target."""
+"""Lines over time, with gaps where there is nothing, a dashed line for a target, and the key to both."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,15 +42,15 @@ def lines(
     quantity: Quantity,
     *,
     target: float | None = None,
-    named: bool = True,
+    named: bool = False,
 ) -> Markup:
-    """A picture of the series, with their names at their ends where these are short (`named`).
+    """A picture of the series, the first on top, with their names at their ends where these are short (`named`).
 
-    A target far above them is told and not drawn: it would press them flat.
+    A target far above them is in the key and not drawn: it would press them flat.
     """
     known = [value for line in series for value in line.values if value is not None]
-    is_near = target is not None and target <= FAR * max(known, default=0.0)
-    ticks, is_log = value_ticks([*known, target] if target is not None and is_near else known, quantity)
+    aim = target if target is not None and _is_near(series, target) else None
+    ticks, is_log = value_ticks(known if aim is None else [*known, aim], quantity)
     y = Scale(low=ticks[0], high=ticks[-1], start=HEIGHT - BOTTOM, end=TOP, is_log=is_log)
     drawn = [line for line in series if any(value is not None for value in line.values)]
     label = quantity.label
@@ -59,12 +59,21 @@ def lines(
         title,
         describe(series, label) + (f" Target {label(target)}." if target is not None else ""),
         axes(span, ticks, y, label),
-        _target(target, y if is_near else None, label) if target is not None else "",
-        *(_path(line, span, y) for line in drawn),
-        end_labels([(line.name, y(_last(line)), line.tone) for line in reversed(drawn)]) if named else "",
+        _target(y(aim)) if aim is not None else "",
+        *(_path(line, span, y) for line in reversed(drawn)),
+        _names(drawn, span, y) if named and drawn else "",
         width=WIDTH,
         height=HEIGHT,
     )
+
+
+def key(series: Sequence[Line], quantity: Quantity, *, target: float | None = None) -> list[tuple[str, str]]:
+    """The legend of a picture of lines: (CSS classes, name), a target at the end."""
+    drawn = [(f"stroke {line.tone}", line.name) for line in series]
+    if target is None:
+        return drawn
+    where = "" if _is_near(series, target) else ", above the axis"
+    return [*drawn, ("stroke aim", f"target {quantity.label(target)}{where}")]
 
 
 def describe(series: Sequence[Line], label: Format) -> str:
@@ -93,8 +102,7 @@ def runs(values: Sequence[float | None]) -> list[tuple[int, list[float]]]:
 
 
 def _path(line: Line, span: Span, y: Scale) -> Markup:
-    x = time_scale(span)
-    middles = [x(min(start + span.step_s / 2, span.to_s)) for start in span.starts]
+    middles = _middles(span)
     parts = []
     for first, values in runs(line.values):
         points = [f"{middles[first + i]:.1f},{y(value):.1f}" for i, value in enumerate(values)]
@@ -105,16 +113,22 @@ def _path(line: Line, span: Span, y: Scale) -> Markup:
     return joined(*parts)
 
 
-def _target(value: float, y: Scale | None, label: Format) -> Markup:
-    words = f"target {label(value)}"
-    if y is None:
-        return element("text", f"{words} ↑", class_="aim", x=LEFT + 4, y=TOP + 10)
-    height = y(value)
-    return joined(
-        element("line", class_="target", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height),
-        element("text", words, class_="aim", x=LEFT + 4, y=height - 4 if height > TOP + 12 else height + 12),
-    )
+def _names(drawn: Sequence[Line], span: Span, y: Scale) -> Markup:
+    """Names beside the last points, below each other right of the one that goes furthest."""
+    lasts = [max(index for index, value in enumerate(line.values) if value is not None) for line in drawn]
+    places = [(line.name, y(line.values[last] or 0.0), line.tone) for line, last in zip(drawn, lasts, strict=True)]
+    return end_labels(places[::-1], x=_middles(span)[max(lasts)])
 
 
-def _last(line: Line) -> float:
-    return next(value for value in reversed(line.values) if value is not None)
+def _middles(span: Span) -> list[float]:
+    x = time_scale(span)
+    return [x(min(start + span.step_s / 2, span.to_s)) for start in span.starts]
+
+
+def _target(height: float) -> Markup:
+    return element("line", class_="target", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height)
+
+
+def _is_near(series: Sequence[Line], target: float) -> bool:
+    highest = max((value for line in series for value in line.values if value is not None), default=0.0)
+    return target <= FAR * highest

@@ -15,6 +15,8 @@ LENGTHS: Final = 150.0
 ROW: Final = 22.0
 HEAD: Final = 26.0
 TOP: Final = 18.0
+EM_SPACE: Final = "\u2003"
+"""Ordinary spaces beside each other are drawn as one."""
 
 
 def waterfall(name: str, title: str, tracks: Sequence[Track], *, whole_us: int, deadline_us: int = 0) -> Markup:
@@ -67,7 +69,7 @@ def _deadline(deadline_us: int, x: Scale, bottom: float) -> Markup:
 def _head(track: Track, top: float) -> Markup:
     words = joined(
         element("tspan", track.name, font_weight="600"),
-        element("tspan", f"  {track.place}  ", class_="quiet"),
+        element("tspan", f"{EM_SPACE}{track.place}{EM_SPACE}", class_="quiet"),
         element("tspan", f"{track.outcome} ✓" if track.is_accepted else track.outcome),
     )
     return element("text", words, class_="station", x=0, y=top + 17)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.simulation.llm.traffic import CLASSES
 from processors.batching.controller import Batch, Decision, Dropped, Part, Why
 from processors.batching.eager import Eager
 from processors.batching.modes import ControllerFactory, Mode
@@ -25,9 +24,10 @@ _EPSILON_S: Final = 1e-9
 class LeastOutstanding(Eager):
     """Everything at once to the worker that has the fewest requests: the engine's own queue does the rest."""
 
-    def __init__(self, queues: Queues, fleet: Fleet, hop_s: float) -> None:
+    def __init__(self, queues: Queues, fleet: Fleet, policy: Policy) -> None:
         super().__init__(queues, fleet)
-        self._hop_s = hop_s
+        self._classes = policy.classes
+        self._hop_s = policy.hop_s
 
     def decide(self, *, deployment: str, now_s: float) -> Decision:
         """Give out what the workers may take."""
@@ -57,9 +57,9 @@ class Clumps(LeastOutstanding):
     """
 
     def __init__(
-        self, queues: Queues, fleet: Fleet, hop_s: float, *, size: int, wait_s: float, completes: bool = False
+        self, queues: Queues, fleet: Fleet, policy: Policy, *, size: int, wait_s: float, completes: bool = False
     ) -> None:
-        super().__init__(queues, fleet, hop_s)
+        super().__init__(queues, fleet, policy)
         self._size = size
         self._wait_s = wait_s
         self._completes = completes
@@ -96,8 +96,8 @@ class _Window:
 class AimdConcurrency(LeastOutstanding):
     """A limit per worker, raised by `add` when it was reached in a second and cut by a tenth when 5 % were too slow."""
 
-    def __init__(self, queues: Queues, fleet: Fleet, hop_s: float, *, start: int = 32, add: int = 8) -> None:
-        super().__init__(queues, fleet, hop_s)
+    def __init__(self, queues: Queues, fleet: Fleet, policy: Policy, *, start: int = 32, add: int = 8) -> None:
+        super().__init__(queues, fleet, policy)
         self._start = start
         self._add = add
         self._windows: dict[str, _Window] = {}
@@ -123,21 +123,26 @@ class AimdConcurrency(LeastOutstanding):
         return worker.sequences < int(self._windows[worker.name].limit)
 
     def _is_slow(self, answer: Finished) -> bool:
-        rules = CLASSES["interactive"]
-        assert rules.ttft_ms is not None and rules.tpot_ms is not None
+        rules = self._classes.get(answer.latency_class)
+        if rules is None:
+            return False
+        if rules.ttft_ms is None:
+            return answer.service_us / 1e6 + self._hop_s > rules.target_ms / 1000
         if answer.first_token_us / 1e6 + self._hop_s > rules.ttft_ms / 1000:
             return True
         tokens = answer.completion_tokens
-        return tokens > 1 and (answer.service_us - answer.first_token_us) / (tokens - 1) > 1000 * rules.tpot_ms
+        if rules.tpot_ms is None or tokens <= 1:
+            return False
+        return (answer.service_us - answer.first_token_us) / (tokens - 1) > 1000 * rules.tpot_ms
 
 
 class StaticCap(LeastOutstanding):
     """At most `limit` requests in a worker; what waited longer than a share of its target is dropped."""
 
     def __init__(
-        self, queues: Queues, fleet: Fleet, hop_s: float, *, limit: int, ttl_share: float | None = None
+        self, queues: Queues, fleet: Fleet, policy: Policy, *, limit: int, ttl_share: float | None = None
     ) -> None:
-        super().__init__(queues, fleet, hop_s)
+        super().__init__(queues, fleet, policy)
         self._limit = limit
         self._ttl_share = ttl_share
 
@@ -161,14 +166,14 @@ class SaturationGate(LeastOutstanding):
         self,
         queues: Queues,
         fleet: Fleet,
-        hop_s: float,
+        policy: Policy,
         *,
         queue_depth: float = 5.0,
         kv_ratio: float = 0.8,
         poll_s: float = 0.05,
         ttl_share: float | None = None,
     ) -> None:
-        super().__init__(queues, fleet, hop_s)
+        super().__init__(queues, fleet, policy)
         self._queue_depth = queue_depth
         self._kv_ratio = kv_ratio
         self._poll_s = poll_s
@@ -205,13 +210,13 @@ def expired(queues: Queues, share: float | None, now_s: float) -> list[Dropped]:
     return dropped
 
 
-Maker = Callable[[Queues, Fleet, float], LeastOutstanding]
+Maker = Callable[[Queues, Fleet, Policy], LeastOutstanding]
 
 
 def factory(make: Maker) -> ControllerFactory:
     """A baseline as the scheduler takes it, whatever the mode."""
 
     def controllers(mode: Mode, queues: Queues, fleet: Fleet, policy: Policy) -> LeastOutstanding:
-        return make(queues, fleet, policy.hop_s)
+        return make(queues, fleet, policy)
 
     return controllers

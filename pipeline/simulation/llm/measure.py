@@ -1,5 +1,7 @@
 """One run, and its figures: goodput, first tokens, times per token, and how those that were turned away were told."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from msgspec import Struct
 
@@ -38,14 +40,14 @@ class Figures(Struct, kw_only=True, frozen=True):
     good_tokens: float
 
 
-def figures(requests: list[SimRequest], *, duration_s: float) -> Figures:
-    """Figures of requests that have been played."""
+def figures(requests: list[SimRequest], *, duration_s: float, classes: Mapping[str, ClassPolicy] = CLASSES) -> Figures:
+    """Figures of requests that have been played, judged by the SLOs of `classes`."""
     firsts = [request.first_token_s for request in requests if request.first_token_s is not None]
     tokens = [request.token_s for request in requests if request.token_s is not None]
     turned = [request for request in requests if request.turned_away_s is not None]
     waits = [request.turned_away_s - request.at_s for request in turned if request.turned_away_s is not None]
     hits = [request for request in requests if request.prefix >= 0 and request.first_s is not None]
-    good = [request for request in requests if request.is_good]
+    good = [request for request in requests if request.keeps(classes[request.latency_class])]
     return Figures(
         goodput=len(good) / max(1, len(requests)),
         ttft_p50_ms=_percentile_ms(firsts, 50),

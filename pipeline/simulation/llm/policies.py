@@ -37,7 +37,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "clump-16": "batches of 16, or what has come within 50 ms",
         "aimd": "a concurrency limit per worker, raised and cut by what the answers took",
         "gate": "held back while the workers are saturated, as the Gateway API inference extension does",
-        "gate-ttl": "the same, and what waits for half of its target is dropped",
+        "gate-ttl": "held back while the workers are saturated, and what waits for half of its target is dropped",
         "cap-64": "at most 64 requests in a worker, what waits for half of its target is dropped",
         "cap-128": "at most 128 requests in a worker, what waits for half of its target is dropped",
     }

@@ -12,6 +12,7 @@ from processors.policy import ClassPolicy, Identity, Policy, TenantPolicy
 from processors.scheduler import Scheduler
 from topics import names
 from topics.bodies import COMPLETIONS
+from topics.errors import RateLimited
 from topics.fleet import Heartbeat
 from topics.requests import Request
 from topics.responses import Rejected
@@ -30,6 +31,7 @@ class SchedulerPlayer:
 
     Attributes:
         retries: how many of those that were refused were told when to try again.
+        over_limit: how many of them were over a limit of their tenant.
         workers: where each request went, by index.
     """
 
@@ -54,6 +56,7 @@ class SchedulerPlayer:
         self.scheduler = Scheduler(policy, identity, replies=replies, controllers=controllers)
         self._topics = {name: names.Lane(MODEL, name).topic for name in classes}
         self.retries = 0
+        self.over_limit = 0
         self.workers: dict[int, int] = {}
 
     def arrive(self, request: SimRequest, *, now_s: float) -> Move:
@@ -81,7 +84,8 @@ class SchedulerPlayer:
             elif isinstance(effect, Answer):
                 record = effect.records[-1]
                 turned_away.append(Turned(effect.settles.offset, isinstance(record, Rejected)))
-                if isinstance(record, Rejected) and record.error is not None and record.error.retry_after_s is not None:
-                    self.retries += 1
+                if isinstance(record, Rejected) and record.error is not None:
+                    self.retries += record.error.retry_after_s is not None
+                    self.over_limit += record.error.code == RateLimited.code
         wake_at_s = self.scheduler.wake_at_s
         return Move(sent, turned_away, None if wake_at_s is None else wake_at_s - START_S)

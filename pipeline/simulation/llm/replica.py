@@ -10,12 +10,15 @@ Source: vLLM v1, `vllm/v1/core/sched/scheduler.py` (chunked prefill, priority po
 import heapq
 import math
 from collections import deque
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 from msgspec import Struct
 
-from pipeline.simulation.llm.traffic import CLASSES, NO_PREFIX, SimRequest
+from pipeline.simulation.llm.prefix_cache import PrefixCache
+from pipeline.simulation.llm.traffic import NO_PREFIX, SimRequest
+from pipeline.simulation.traces import BLOCK_TOKENS
 from topics.fleet import Limits
 
 _KV_MARGIN: Final = 0.99
@@ -24,7 +27,10 @@ _KV_MARGIN: Final = 0.99
 class EngineSpec(Struct, kw_only=True, frozen=True):
     """What steps cost, in seconds, and what the engine can hold. `noise` is the sigma of a log-normal factor.
 
-    `prefixes` is how many shared beginnings stay cached. Defaults: about Llama-3-8B on an H100.
+    `prefixes` is how many shared beginnings stay cached; blocks stay as long as there is room for them. With
+    `by_priority` the engine orders its work by the priorities of the classes, as production's engines are told to.
+    Prompt and answer have `context_tokens` together, None for what the cache holds. Defaults: about Llama-3-8B on an
+    H100.
     """
 
     fixed_s: float = 0.006
@@ -37,6 +43,7 @@ class EngineSpec(Struct, kw_only=True, frozen=True):
     noise: float = 0.05
     prefixes: int = 12
     by_priority: bool = False
+    context_tokens: int | None = None
 
     @property
     def limits(self) -> Limits:
@@ -45,7 +52,7 @@ class EngineSpec(Struct, kw_only=True, frozen=True):
             max_sequences=self.sequences,
             max_kv_tokens=self.kv_tokens,
             max_batch_tokens=self.step_tokens,
-            max_context_tokens=self.kv_tokens,
+            max_context_tokens=self.context_tokens or self.kv_tokens,
         )
 
 
@@ -63,7 +70,7 @@ class StepDone(NamedTuple):
 class _Sequence:
     """A request inside the engine. `last_step` gives it its last token; -1 while it does not decode."""
 
-    __slots__ = ("computed", "generated", "last_step", "needed", "priority", "request")
+    __slots__ = ("computed", "generated", "held", "last_step", "needed", "priority", "request")
 
     def __init__(self, request: SimRequest, priority: int) -> None:
         self.request = request
@@ -71,6 +78,7 @@ class _Sequence:
         self.needed = request.prompt_tokens
         self.computed = 0
         self.generated = 0
+        self.held: tuple[int, ...] = ()
         self.last_step = -1
 
 
@@ -88,16 +96,19 @@ class Replica:
     Args:
         spec: costs and limits.
         rng: draws the noise of each step; may be shared between replicas.
+        priorities: of classes, by name; 0 goes first.
     """
 
-    def __init__(self, spec: EngineSpec, rng: np.random.Generator) -> None:
+    def __init__(self, spec: EngineSpec, rng: np.random.Generator, priorities: Mapping[str, int]) -> None:
         self._spec = spec
+        self._priorities = priorities
         self._rng = rng
         self._waiting: list[tuple[int, int, int, _Sequence]] = []
         self._prefilling: list[_Sequence] = []
         self._decoding: dict[int, _Sequence] = {}
         self._ends: list[tuple[int, int, _Sequence]] = []
         self._cached: deque[int] = deque()
+        self._blocks = PrefixCache()
         self._numbered = 0
         self._step = 0
         self._pending: _Pending | None = None
@@ -132,7 +143,7 @@ class Replica:
 
     def push(self, request: SimRequest) -> None:
         """A request reaches the engine."""
-        priority = CLASSES[request.latency_class].priority if self._spec.by_priority else 0
+        priority = self._priorities[request.latency_class] if self._spec.by_priority else 0
         self._queue(_Sequence(request, priority), is_first=False)
 
     def start(self) -> float | None:
@@ -194,7 +205,7 @@ class Replica:
         tokens = 0
         while self._waiting and tokens < budget and self.running < spec.sequences:
             sequence = self._waiting[0][3]
-            wanted = min(budget - tokens, sequence.needed)
+            wanted = self._room_for(sequence, budget - tokens)
             if self.kv_tokens + before + tokens + wanted > _KV_MARGIN * spec.kv_tokens:
                 break
             heapq.heappop(self._waiting)
@@ -205,10 +216,17 @@ class Replica:
             tokens += part
         return tokens
 
+    def _room_for(self, sequence: _Sequence, budget: int) -> int:
+        """KV tokens that it needs to begin: cached blocks, and what a step with this budget computes."""
+        cached = BLOCK_TOKENS * self._blocks.known(sequence.request.blocks)
+        return cached + min(budget, sequence.needed - cached)
+
     def _look_up(self, sequence: _Sequence) -> None:
         """Take what is cached of its prompt, and note that it was used."""
         request = sequence.request
         sequence.computed = 0
+        if request.blocks:
+            self._look_up_blocks(sequence)
         if request.prefix == NO_PREFIX:
             return
         if request.prefix in self._cached:
@@ -220,12 +238,27 @@ class Replica:
         if len(self._cached) > self._spec.prefixes:
             self._cached.popleft()
 
+    def _look_up_blocks(self, sequence: _Sequence) -> None:
+        blocks = sequence.request.blocks
+        self._blocks.trim((self._spec.kv_tokens - self.kv_tokens) // BLOCK_TOKENS)
+        sequence.held = blocks[: self._blocks.known(blocks)]
+        self._blocks.hold(sequence.held)
+        sequence.computed = min(len(sequence.held) * BLOCK_TOKENS, sequence.needed - 1)
+        self.kv_tokens += sequence.computed
+        if not sequence.generated:
+            sequence.request.cached_tokens = sequence.computed
+
+    def _let_go(self, sequence: _Sequence) -> None:
+        self._blocks.release(sequence.held)
+        sequence.held = ()
+
     def _end_decoded(self, ended: list[SimRequest], now_s: float) -> None:
         while self._ends and self._ends[0][0] <= self._step:
             last_step, _, sequence = heapq.heappop(self._ends)
             request = sequence.request
             if self._decoding.get(request.index) is sequence and sequence.last_step == last_step:
                 del self._decoding[request.index]
+                self._let_go(sequence)
                 self.kv_tokens -= request.prompt_tokens + request.answer_tokens
                 request.ended_s = now_s
                 ended.append(request)
@@ -233,6 +266,9 @@ class Replica:
     def _prefilled(self, sequence: _Sequence, ended: list[SimRequest], first: list[SimRequest], now_s: float) -> None:
         request = sequence.request
         self._prefilling.remove(sequence)
+        if request.blocks:
+            self._blocks.hold(request.blocks[len(sequence.held) :])
+            sequence.held = request.blocks
         if not sequence.generated:
             request.first_s = now_s
             first.append(request)
@@ -240,6 +276,7 @@ class Replica:
         self.kv_tokens += 1
         left = request.answer_tokens - sequence.generated
         if left <= 0:
+            self._let_go(sequence)
             request.ended_s = now_s
             self.kv_tokens -= request.prompt_tokens + sequence.generated
             ended.append(request)
@@ -262,6 +299,7 @@ class Replica:
             del self._decoding[victim.request.index]
             self.kv_tokens -= victim.request.prompt_tokens + victim.generated
             victim.last_step = -1
+        self._let_go(victim)
         victim.needed = victim.request.prompt_tokens + victim.generated
         victim.computed = 0
         self.preemptions += 1

@@ -7,8 +7,11 @@ import msgspec
 import numpy as np
 
 from pipeline.simulation.arrivals import SHAPES, Shape
+from pipeline.simulation.traces import BLOCK_TOKENS
 from processors.admission.estimates import CHARS_PER_TOKEN, TEMPLATE_TOKENS
 from processors.policy import ClassPolicy
+from topics.bodies import COMPLETIONS, decode_body
+from topics.prefixes import MAX_BLOCKS, PREFIX_CHARS, prefix_hashes
 
 INTERACTIVE: Final = "interactive"
 BULK: Final = "bulk"
@@ -21,13 +24,17 @@ CLASSES: Final = {
 """Deadlines are beyond the end of every run: what ends a request is its SLO, or the way of batching."""
 
 NO_PREFIX: Final = -1
+_BLOCK_CHARS: Final = BLOCK_TOKENS * CHARS_PER_TOKEN
+_HASHED_CHARS: Final = MAX_BLOCKS * PREFIX_CHARS
+"""What follows in a prompt is in none of its hashes."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class SimRequest:
     """A request and its story. Times in seconds from the beginning, None for what did not happen.
 
-    `prefix` names the shared beginning that its first `prefix_tokens` are, -1 for none. `cached_tokens` of them the
+    What it shares with others is either `prefix`, which names the beginning that its first `prefix_tokens` are (-1 for
+    none), or `blocks`, the ids of its whole blocks as `pipeline.simulation.traces` has them. `cached_tokens` of it the
     replica had computed before. Of those that were turned away, some were refused on arrival.
     """
 
@@ -39,6 +46,7 @@ class SimRequest:
     tenant: str = "default"
     prefix: int = NO_PREFIX
     prefix_tokens: int = 0
+    blocks: tuple[int, ...] = ()
     cached_tokens: int = 0
     dispatched_s: float | None = None
     received_s: float = 0.0
@@ -59,30 +67,44 @@ class SimRequest:
             return None
         return (self.ended_s - self.first_s) / (self.answer_tokens - 1)
 
-    @property
-    def is_good(self) -> bool:
-        """Answered within the SLO of its class."""
+    def keeps(self, rules: ClassPolicy) -> bool:
+        """Whether it was answered within the SLO of its class, or within its deadline where it has none."""
         if self.first_s is None or self.ended_s is None:
             return False
-        rules = CLASSES[self.latency_class]
-        if rules.ttft_ms is None or rules.tpot_ms is None:
-            return self.ended_s - self.at_s <= rules.deadline_ms / 1000
+        if rules.ttft_ms is None:
+            return self.ended_s - self.at_s <= rules.target_ms / 1000
         token_s = self.token_s
-        return self.first_s - self.at_s <= rules.ttft_ms / 1000 and (token_s is None or token_s <= rules.tpot_ms / 1000)
+        keeps_pace = rules.tpot_ms is None or token_s is None or token_s <= rules.tpot_ms / 1000
+        return self.first_s - self.at_s <= rules.ttft_ms / 1000 and keeps_pace
 
     def body(self) -> msgspec.Raw:
         """As a client would send it: as many characters as its prompt has tokens, its beginning shared or its own."""
-        length = max(1, (self.prompt_tokens - TEMPLATE_TOKENS) * CHARS_PER_TOKEN)
-        if self.prefix == NO_PREFIX:
-            text = f"{self.index:08d}".ljust(length, "x")[:length]
+        return _body(self._text(max(1, (self.prompt_tokens - TEMPLATE_TOKENS) * CHARS_PER_TOKEN)))
+
+    def beginnings(self) -> tuple[int, ...]:
+        """What a worker calls the beginnings of its prompt."""
+        chars = min(_HASHED_CHARS, max(1, (self.prompt_tokens - TEMPLATE_TOKENS) * CHARS_PER_TOKEN))
+        return prefix_hashes(decode_body(COMPLETIONS, _body(self._text(chars))))
+
+    def _text(self, length: int) -> str:
+        if self.blocks:
+            shared = "".join(map(_block_text, self.blocks[: -(-_HASHED_CHARS // _BLOCK_CHARS)]))
         else:
-            text = (prefix_text(self.prefix, self.prefix_tokens) + f"{self.index:08d}").ljust(length, "x")[:length]
-        return msgspec.Raw(b'{"prompt":"' + text.encode() + b'"}')
+            shared = "" if self.prefix == NO_PREFIX else prefix_text(self.prefix, self.prefix_tokens)
+        return f"{shared}{self.index:08d}".ljust(length, "x")[:length]
 
 
 def prefix_text(prefix: int, tokens: int) -> str:
     """The text of a shared beginning."""
     return f"{prefix:06d}:".ljust(tokens * CHARS_PER_TOKEN, "s")
+
+
+def _block_text(block: int) -> str:
+    return f"{block:012d}:".ljust(_BLOCK_CHARS, "b")
+
+
+def _body(text: str) -> msgspec.Raw:
+    return msgspec.Raw(b'{"prompt":"' + text.encode() + b'"}')
 
 
 def requests(

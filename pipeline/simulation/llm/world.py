@@ -5,13 +5,15 @@ The world knows how long answers will be; players learn only what real workers w
 
 import heapq
 import math
+from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from msgspec import Struct
 
 from pipeline.simulation.llm.replica import EngineSpec, Replica, StepDone
-from pipeline.simulation.llm.traffic import SimRequest, prefix_text
+from pipeline.simulation.llm.traffic import CLASSES, SimRequest, prefix_text
+from pipeline.worker.prefixes import RecentPrefixes
 from topics import names
 from topics.bodies import COMPLETIONS, decode_body
 from topics.fleet import HEARTBEAT_INTERVAL_S, MAX_SAMPLES, Credits, Finished, Heartbeat, Slot, StepSample
@@ -69,21 +71,24 @@ class Pool(Struct, kw_only=True, frozen=True):
         hop_s: one way through the broker.
         drain_s: how long after the last arrival the run may take.
         silence: heartbeats between these two times are delivered at the second; None for never.
+        priorities: of classes inside the engines, by name; None for those of the synthetic traffic.
     """
 
     engines: tuple[EngineSpec, ...]
     hop_s: float = 0.003
     drain_s: float = 60.0
     silence: tuple[float, float] | None = None
+    priorities: Mapping[str, int] | None = None
 
 
 class _Station:
     """A replica with the worker around it: what it was sent, and what it has to tell."""
 
-    __slots__ = ("finished", "heartbeats", "last_told_s", "replica", "samples", "seen")
+    __slots__ = ("finished", "heartbeats", "last_told_s", "recent", "replica", "samples", "seen")
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
+        self.recent = RecentPrefixes()
         self.seen = 0
         self.heartbeats = 0
         self.last_told_s = -math.inf
@@ -112,7 +117,8 @@ class World:
     def __init__(self, pool: Pool, *, seed: int) -> None:
         rng = np.random.default_rng(seed + _NOISE_SEED)
         self._pool = pool
-        self._stations = [_Station(Replica(spec, rng)) for spec in pool.engines]
+        priorities = pool.priorities or {name: rules.priority for name, rules in CLASSES.items()}
+        self._stations = [_Station(Replica(spec, rng, priorities)) for spec in pool.engines]
         self._events: list[tuple[float, int, int, SimRequest | Heartbeat | None, int | float]] = []
         self._numbered = 0
         self._open = 0
@@ -169,6 +175,8 @@ class World:
         station = self._stations[worker]
         station.seen = max(station.seen, seq)
         request.received_s = now_s
+        if request.blocks:
+            station.recent.use(request.beginnings())
         station.replica.push(request)
         if not station.replica.is_busy:
             self._start(worker, now_s)
@@ -228,7 +236,7 @@ class World:
             limits=spec.limits,
             finished=station.finished,
             samples=station.samples,
-            prefixes=[self._hash(prefix) for prefix in replica.cached_prefixes],
+            prefixes=[*map(self._hash, replica.cached_prefixes), *station.recent.newest()],
         )
         station.finished, station.samples = [], []
         return heartbeat
@@ -247,7 +255,7 @@ class World:
 
 
 SHARED_TOKENS: Final = 1200
-"""Length of shared beginnings, in all runs that have them."""
+"""Length of shared beginnings that are named as a whole."""
 SHARED_BODY: Final = b'{"prompt":"%s"}'
 
 
@@ -278,4 +286,5 @@ def _finished(request: SimRequest) -> Finished:
         service_us=round((request.ended_s - request.received_s) * 1e6),
         outcome="completed",
         first_token_us=round((request.first_s - request.received_s) * 1e6),
+        latency_class=request.latency_class,
     )

@@ -7,17 +7,21 @@ import msgspec
 from pipeline.simulation.rtc.engine import Engine
 from pipeline.simulation.rtc.pool import MODEL, START_S, heartbeat_of, policy_for, warm_up
 from pipeline.simulation.rtc.world import Move, Sent, Told, Traffic
+from processors.batching.modes import ControllerFactory, controller_for
 from processors.effects import Answer, Dispatch, Effect
 from processors.events import Address, Arrival
-from processors.policy import Identity
+from processors.policy import Identity, Policy
 from processors.scheduler import Scheduler
 from topics import names
 from topics.bodies import COMPLETIONS
+from topics.errors import RateLimited
 from topics.fleet import Finished
 from topics.requests import Request
+from topics.responses import Rejected
 
 _CHARS_PER_TOKEN: Final = 4
 _TICK_S: Final = 1e-9
+_BODIES_KEPT: Final = 1024
 
 
 class SchedulerPlayer:
@@ -28,6 +32,11 @@ class SchedulerPlayer:
         shards: schedulers that share the workers, and hear of each other only through the workers' heartbeats.
         knows_tokens: whether prompts show how long they are, and workers tell how long they were.
         learns: whether workers time their batches; without that only the warm-up is known.
+        policy: classes and tenants; those that the traffic asks for unless given.
+        controllers: other ways of batching than the product's.
+
+    Attributes:
+        over_limit: how many were refused because they were over a limit of their tenant.
     """
 
     def __init__(
@@ -40,6 +49,8 @@ class SchedulerPlayer:
         shards: int = 1,
         knows_tokens: bool = True,
         learns: bool = True,
+        policy: Policy | None = None,
+        controllers: ControllerFactory = controller_for,
     ) -> None:
         self._traffic = traffic
         self._engine = engine
@@ -49,10 +60,14 @@ class SchedulerPlayer:
         self._bodies: dict[int, msgspec.Raw] = {}
         self._backlogs: dict[int, int] = {}
         self._seqs = [0] * workers
+        self.over_limit = 0
         self._seen: list[list[dict[str, int]]] = [[{}] for _ in range(workers)]
-        policy = policy_for(traffic, hop_s=hop_s, shards=shards)
+        policy = policy or policy_for(traffic, hop_s=hop_s, shards=shards)
         identities = [Identity(process="simulation", sender=f"shard{shard}", shard=shard) for shard in range(shards)]
-        self._schedulers = [Scheduler(policy, identity, replies={names.RESPONSES: 1}) for identity in identities]
+        self._schedulers = [
+            Scheduler(policy, identity, replies={names.RESPONSES: 1}, controllers=controllers)
+            for identity in identities
+        ]
         for worker in range(workers):
             self._hear(Told(worker, 0.0, (), 0, 0, 0), 0.0, is_first=True)
 
@@ -129,6 +144,9 @@ class SchedulerPlayer:
                     self._backlogs[effect.settles.offset] = record.backlog
             elif isinstance(effect, Answer):
                 turned_away.append(effect.settles.offset)
+                answer = effect.records[-1]
+                if isinstance(answer, Rejected) and answer.error is not None:
+                    self.over_limit += answer.error.code == RateLimited.code
         times_s = [scheduler.wake_at_s for scheduler in self._schedulers]
         wake_at_s = min((at_s for at_s in times_s if at_s is not None), default=None)
         return Move(list(sent.values()), turned_away, None if wake_at_s is None else wake_at_s - START_S)
@@ -138,5 +156,7 @@ class SchedulerPlayer:
         body = self._bodies.get(shown)
         if body is None:
             prompt = "x" * (_CHARS_PER_TOKEN * max(1, shown))
-            body = self._bodies[shown] = msgspec.Raw(msgspec.json.encode({"prompt": prompt, "max_tokens": 1}))
+            body = msgspec.Raw(msgspec.json.encode({"prompt": prompt, "max_tokens": 1}))
+            if len(self._bodies) < _BODIES_KEPT:
+                self._bodies[shown] = body
         return body

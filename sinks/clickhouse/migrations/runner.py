@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
+from itertools import takewhile
 
 from sinks.clickhouse.migrations.templating import on_cluster, statements
 from sinks.clickhouse.store import Store, quoted
@@ -37,12 +38,20 @@ class Migration:
 
     @property
     def about(self) -> str:
-        """What it is for: the first line of its text."""
-        return self.text.partition("\n")[0].removeprefix("--").strip()
+        """What it is for: the first sentence of its first comment."""
+        comment = takewhile(lambda line: line.startswith("--"), self.text.splitlines())
+        return " ".join(line.removeprefix("--").strip() for line in comment).partition(". ")[0]
 
     def statements(self, database: str, cluster: str = "") -> list[str]:
         """Its statements, in order, for a database; `cluster` names the servers that replicate it, if any do."""
         return statements(self.text, database, cluster)
+
+    def record(self, database: str) -> str:
+        """What notes that it was applied."""
+        return (
+            f"INSERT INTO {quoted(database)}.schema_versions (version, name, checksum) "
+            f"VALUES ({self.version}, '{self.name}', '{self.checksum}')"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +112,29 @@ def pending(migrations: Sequence[Migration], applied: Mapping[int, Applied]) -> 
     return [migration for migration in migrations if migration.version not in applied]
 
 
+def foundation(database: str, cluster: str = "") -> list[str]:
+    """What is made before the first migration: the database, and the table of those that were applied."""
+    name = quoted(database)
+    everywhere = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
+    versions = (
+        f"CREATE TABLE IF NOT EXISTS {name}.schema_versions (version UInt32, name String, checksum String, "
+        "applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
+    )
+    return [f"CREATE DATABASE IF NOT EXISTS {name}{everywhere}", on_cluster(versions, cluster)]
+
+
+async def missing_foundation(store: Store, database: str, cluster: str = "") -> list[str]:
+    """What of the foundation is not there.
+
+    Raises:
+        StoreAway: the store cannot be reached.
+    """
+    create_database, create_versions = foundation(database, cluster)
+    if not await store.query(f"SELECT name FROM system.databases WHERE name = '{database}'"):
+        return [create_database, create_versions]
+    return [] if await _has_versions(store, database) else [create_versions]
+
+
 async def plan(store: Store, database: str) -> list[Migration]:
     """Which migrations `apply` would run. Changes nothing.
 
@@ -123,22 +155,13 @@ async def apply(store: Store, database: str, cluster: str = "") -> list[Migratio
         StatementRefused: the server refused a statement.
         StoreAway: the store cannot be reached; what was done stays done.
     """
-    name = quoted(database)
-    everywhere = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
-    await store.execute(f"CREATE DATABASE IF NOT EXISTS {name}{everywhere}")
-    versions = (
-        f"CREATE TABLE IF NOT EXISTS {name}.schema_versions (version UInt32, name String, checksum String, "
-        "applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
-    )
-    await store.execute(on_cluster(versions, cluster))
+    for statement in foundation(database, cluster):
+        await store.execute(statement)
     todo = await plan(store, database)
     for migration in todo:
         for statement in migration.statements(database, cluster):
             await store.execute(statement)
-        await store.execute(
-            f"INSERT INTO {name}.schema_versions (version, name, checksum) "
-            f"VALUES ({migration.version}, '{migration.name}', '{migration.checksum}')"
-        )
+        await store.execute(migration.record(database))
         logger.info("applied migration %04d_%s to %s", migration.version, migration.name, database)
     return todo
 
@@ -159,11 +182,13 @@ def _status_of(migration: Migration, there: Applied | None) -> Status:
     return Status(migration=migration, applied_at=there.applied_at, is_changed=there.checksum != migration.checksum)
 
 
+async def _has_versions(store: Store, database: str) -> bool:
+    sql = f"SELECT name FROM system.tables WHERE database = '{database}' AND name = 'schema_versions'"
+    return bool(await store.query(sql))
+
+
 async def _applied(store: Store, database: str) -> dict[int, Applied]:
-    there = await store.query(
-        f"SELECT name FROM system.tables WHERE database = '{database}' AND name = 'schema_versions'"
-    )
-    if not there:
+    if not await _has_versions(store, database):
         return {}
     rows = await store.query(
         "SELECT version, any(name), any(checksum), min(applied_at) "

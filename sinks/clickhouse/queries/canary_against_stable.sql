@@ -1,6 +1,8 @@
 -- title: Canary against stable
 -- Two versions of a model over the same time, by class: errors, latency and engine time per token, and how likely the
--- difference in first tokens and per token is chance (Welch's test of logarithms).
+-- difference in first tokens and per token is chance (Welch's test of logarithms). Of answers that went on after
+-- another attempt, only the engine time of the last one is compared. No rows: no versions were given and there was no
+-- rollout.
 -- parameter: hours Float64 = 24  how far back
 -- parameter: stable String = newest-rollout  deployment, e.g. smollm2@v1; that of the newest rollout if not given
 -- parameter: canary String = newest-rollout  deployment to compare with it
@@ -34,13 +36,15 @@ SELECT
         1
     ) AS canary_engine_us_per_token
 FROM (
-    SELECT *, outcome = 'completed' AND tokens_out > 1 AND ttft_ms > 0 AS is_good
+    SELECT *, outcome = 'completed' AND continued = 0 AND tokens_out > 1 AND ttft_ms > 0 AS is_good
     FROM (
-        SELECT latency_class, toString(deployment) AS deployment, outcome, ttft_ms, tpot_ms, tokens_out, gpu_ns
+        SELECT
+            latency_class, toString(deployment) AS deployment, outcome, ttft_ms, tpot_ms, continued,
+            tokens_out - continued AS tokens_out, gpu_ns
         FROM requests_final
         WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
     )
-    WHERE deployment IN (stable_version, canary_version)
+    WHERE deployment IN (stable_version, canary_version) AND stable_version != '' AND canary_version != ''
 )
 GROUP BY latency_class
 ORDER BY latency_class

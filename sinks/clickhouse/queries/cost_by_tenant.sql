@@ -1,38 +1,63 @@
 -- title: Cost by tenant
--- What each tenant's requests used of the engines, over all attempts, and what that costs; wasted is what went into
--- attempts that gave no answer.
+-- What each tenant's requests used of the engines, over all attempts, and what that costs; wasted is what was not used
+-- by the attempt whose answer readers accepted. Answers and tokens are those of requests, each counted once.
 -- parameter: hours Float64 = 24  how far back
 -- parameter: plan String = on_demand  reserved or on_demand prices
 SELECT
     tenant,
-    sum(requests) AS answered,
+    sum(answers) AS answered,
     round(sum(used_ns) / 3.6e12, 6) AS gpu_hours,
     round(sum(used_ns / 3.6e12 * price), 6) AS busy_usd,
-    round(sum(wasted_ns / 3.6e12 * price), 6) AS wasted_usd,
+    round(sum((used_ns - useful_ns) / 3.6e12 * price), 6) AS wasted_usd,
     sum(prompt) AS prompt_tokens,
     sum(completion) AS completion_tokens,
-    round(1e6 * busy_usd / greatest(completion_tokens, 1), 4) AS busy_usd_per_million_out
+    round(1e6 * sum(used_ns / 3.6e12 * price) / nullIf(completion_tokens, 0), 4) AS busy_usd_per_million_out
 FROM (
     SELECT
         a.tenant AS tenant,
-        a.requests AS requests,
+        a.answers AS answers,
         a.used_ns AS used_ns,
-        a.wasted_ns AS wasted_ns,
+        a.useful_ns AS useful_ns,
         a.prompt AS prompt,
         a.completion AS completion,
         dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), a.hour, 0.) AS price
     FROM (
         SELECT
-            toString(tenant) AS tenant,
-            toString(worker) AS worker,
-            toStartOfHour(produced_ts) AS hour,
-            countIf(final = 1 AND outcome = 'completed') AS requests,
-            sum(gpu_ns) AS used_ns,
-            sumIf(gpu_ns, final = 0 OR outcome != 'completed') AS wasted_ns,
-            sumIf(tokens_in, final = 1) AS prompt,
-            sumIf(tokens_out, final = 1) AS completion
-        FROM attempts
-        WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+            tenant,
+            worker,
+            hour,
+            sum(answers) AS answers,
+            sum(used_ns) AS used_ns,
+            sum(useful_ns) AS useful_ns,
+            sum(prompt) AS prompt,
+            sum(completion) AS completion
+        FROM (
+            SELECT
+                toString(tenant) AS tenant,
+                toString(worker) AS worker,
+                toStartOfHour(produced_ts) AS hour,
+                0 AS answers,
+                sum(gpu_ns) AS used_ns,
+                0 AS useful_ns,
+                0 AS prompt,
+                0 AS completion
+            FROM attempts
+            WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+            GROUP BY tenant, worker, hour
+            UNION ALL
+            SELECT
+                toString(tenant) AS tenant,
+                toString(worker) AS worker,
+                toStartOfHour(produced_ts) AS hour,
+                countIf(outcome = 'completed') AS answers,
+                0 AS used_ns,
+                sumIf(gpu_ns, outcome = 'completed') AS useful_ns,
+                sum(tokens_in) AS prompt,
+                sum(tokens_out) AS completion
+            FROM requests_final
+            WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+            GROUP BY tenant, worker, hour
+        )
         GROUP BY tenant, worker, hour
     ) AS a
     LEFT JOIN worker_gpus AS g ON g.worker = a.worker

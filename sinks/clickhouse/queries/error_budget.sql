@@ -18,7 +18,7 @@ FROM (
         count() AS requests,
         countIf(
             r.outcome != 'completed'
-            OR (s.ttft_ms > 0 AND r.first_us > s.ttft_ms * 1000)
+            OR (s.ttft_ms > 0 AND r.answer_first_us > s.ttft_ms * 1000)
             OR (s.tpot_ms > 0 AND r.tpot_ms > s.tpot_ms)
             OR (s.e2e_ms > 0 AND r.finished_us > s.e2e_ms * 1000)
         ) AS missed

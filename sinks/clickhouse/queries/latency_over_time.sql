@@ -1,5 +1,6 @@
 -- title: Latency over time
--- By minute, model and class: milliseconds to the first token, per further token and to the end of completed requests.
+-- By minute, model and class: milliseconds to the first token, per further token and to the end of completed requests;
+-- NaN where nothing streamed.
 -- parameter: hours Float64 = 1  how far back
 SELECT
     minute,
@@ -21,7 +22,7 @@ FROM (
         model,
         latency_class,
         count() AS requests,
-        quantilesTDigest(0.5, 0.95, 0.99)(ttft_ms) AS ttft,
+        quantilesTDigestIf(0.5, 0.95, 0.99)(ttft_ms, ttft_ms > 0) AS ttft,
         quantilesTDigestIf(0.5, 0.95, 0.99)(tpot_ms, tpot_ms > 0) AS tpot,
         quantilesTDigest(0.5, 0.95, 0.99)(e2e_ms) AS e2e
     FROM requests_final

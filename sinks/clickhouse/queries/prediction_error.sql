@@ -1,10 +1,12 @@
 -- title: Prediction error of the scheduler
--- How far the first token was from what the processor had predicted when it dispatched the request, of requests that
--- one dispatch served: above 0 it came later than predicted.
+-- How far requests were from what the processor had predicted when it dispatched them, counted from that decision on:
+-- the first token where engines batch continuously, the end of the batch where they run batches to completion. Of
+-- requests that one dispatch served from the beginning; above 0 they came later than predicted.
 -- parameter: hours Float64 = 1  how far back
 SELECT
     model,
     latency_class,
+    predicted,
     count() AS requests,
     round(avg(actual_ms - predicted_ms), 2) AS mean_error_ms,
     round(quantileTDigest(0.5)(abs(actual_ms - predicted_ms)), 2) AS absolute_error_p50_ms,
@@ -15,31 +17,38 @@ FROM (
     SELECT
         any(model) AS model,
         any(latency_class) AS latency_class,
+        anyIf(kind, is_prediction) AS predicted,
         anyIf(value, is_prediction) AS predicted_ms,
         anyIf(value, NOT is_prediction) AS actual_ms
     FROM (
         SELECT
-            sipHash64(request_id) AS request,
+            sipHash64(tenant, model, request_id) AS request,
             model,
             latency_class,
             1 AS is_prediction,
-            simpleJSONExtractFloat(detail, 'predicted_ttft_s') * 1000 AS value
-        FROM events
-        WHERE kind = 'request.dispatched' AND detail LIKE '%predicted_ttft_s%'
+            if(detail LIKE '%predicted_ttft_s%', 'first token', 'batch') AS kind,
+            1000 * if(
+                kind = 'batch',
+                simpleJSONExtractFloat(detail, 'starts_in_s') + simpleJSONExtractFloat(detail, 'service_s'),
+                simpleJSONExtractFloat(detail, 'predicted_ttft_s')
+            ) AS value
+        FROM events AS told
+        WHERE told.kind = 'request.dispatched' AND (detail LIKE '%predicted_ttft_s%' OR detail LIKE '%service_s%')
             AND toStartOfMinute(ts) >= now() - toIntervalSecond(3600 * {hours:Float64})
         UNION ALL
         SELECT
-            sipHash64(request_id) AS request,
+            sipHash64(tenant, model, request_id) AS request,
             model,
             latency_class,
             0 AS is_prediction,
-            toFloat64(first_us) / 1000 AS value
+            '' AS kind,
+            (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000 AS value
         FROM requests_final
-        WHERE outcome = 'completed' AND attempt != ''
+        WHERE outcome = 'completed' AND attempt != '' AND mode = 'fresh' AND batched_us > 0
             AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
     )
     GROUP BY request
     HAVING countIf(is_prediction) = 1 AND countIf(NOT is_prediction) = 1
 )
-GROUP BY model, latency_class
-ORDER BY model, latency_class
+GROUP BY model, latency_class, predicted
+ORDER BY model, latency_class, predicted

@@ -8,7 +8,7 @@ SELECT
     r.latency_class AS latency_class,
     count() AS requests,
     countIf(outcome = 'completed') AS completed,
-    quantilesTDigestIf(0.5, 0.95, 0.99)(r.ttft_ms, outcome = 'completed' AND first_us > 0) AS first_token_ms,
+    quantilesTDigestIf(0.5, 0.95, 0.99)(r.ttft_ms, outcome = 'completed' AND r.ttft_ms > 0) AS first_token_ms,
     quantileTDigestIf(0.95)(r.tpot_ms, outcome = 'completed' AND r.tpot_ms > 0) AS tpot_p95_ms,
     quantilesTDigestIf(0.5, 0.95, 0.99)(r.e2e_ms, outcome = 'completed') AS whole_ms,
     any(t.ttft_ms) AS target_ttft_ms,

@@ -8,7 +8,7 @@ SELECT
     latency_class,
     toUInt32(intDiv(toUnixTimestamp(produced_ts) - toUnixTimestamp({from:DateTime}), {step:UInt32})) AS bucket,
     count() AS requests,
-    quantilesTDigestIf(0.5, 0.95, 0.99)(ttft_ms, first_us > 0) AS first_token_ms,
+    quantilesTDigestIf(0.5, 0.95, 0.99)(ttft_ms, ttft_ms > 0) AS first_token_ms,
     quantilesTDigest(0.5, 0.95, 0.99)(e2e_ms) AS whole_ms
 FROM requests_final
 WHERE produced_ts >= {from:DateTime} AND produced_ts < {to:DateTime} AND outcome = 'completed'

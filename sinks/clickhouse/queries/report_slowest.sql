@@ -17,7 +17,7 @@ SELECT
     latency_class,
     worker,
     finished_us / 1000 AS whole_ms,
-    first_us / 1000 AS first_token_ms,
+    ttft_ms AS first_token_ms,
     tokens_out AS tokens_made,
     reached[indexOf(steps_us, arrayMax(steps_us)) - 1].1 AS slow_before,
     arrayMax(steps_us) / 1000 AS slow_ms

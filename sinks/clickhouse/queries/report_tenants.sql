@@ -1,35 +1,72 @@
 -- title: Report: tenants
--- What each tenant sent, got and used of the GPUs over all attempts, at the price of the hour; wasted is what attempts
--- used that did not complete a request.
+-- What each tenant sent and got, each request with an end counted once, and what that used of the GPUs over all
+-- attempts, at the price of the hour; wasted is what was not used by the attempt whose answer readers accepted.
 -- parameter: from DateTime  the range begins: seconds since the epoch, or a time of the server's zone
 -- parameter: to DateTime  the range ends
 -- parameter: plan String = on_demand  which prices: reserved or on_demand
 SELECT
     tenant,
-    uniqExactMerge(origins) AS requests,
-    sum(tokens_prompt) AS tokens_prompt,
-    sum(tokens_reused) AS tokens_reused,
-    sum(tokens_made) AS tokens_made,
+    sum(ended) AS requests,
+    sum(prompt) AS tokens_prompt,
+    sum(reused) AS tokens_reused,
+    sum(made) AS tokens_made,
     sum(useful) AS useful_ns,
-    sum(wasted) AS wasted_ns,
+    sum(used - useful) AS wasted_ns,
     sum(useful / 3.6e12 * price) AS useful_usd,
-    sum(wasted / 3.6e12 * price) AS wasted_usd
+    sum((used - useful) / 3.6e12 * price) AS wasted_usd
 FROM (
     SELECT
-        toString(a.tenant) AS tenant,
-        uniqExactState(sipHash64(a.lane_topic, a.lane_partition, a.lane_offset)) AS origins,
-        sum(a.tokens_in) AS tokens_prompt,
-        sum(a.tokens_cached) AS tokens_reused,
-        sum(a.tokens_out) AS tokens_made,
-        sumIf(a.gpu_ns, a.final = 1 AND a.outcome = 'completed') AS useful,
-        sumIf(a.gpu_ns, a.final = 0 OR a.outcome != 'completed') AS wasted,
-        dictGetOrDefault(
-            'gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), toStartOfHour(a.produced_ts), 0.
-        ) AS price
-    FROM attempts AS a
+        a.tenant AS tenant,
+        a.ended AS ended,
+        a.prompt AS prompt,
+        a.reused AS reused,
+        a.made AS made,
+        a.used AS used,
+        a.useful AS useful,
+        dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), a.hour, 0.) AS price
+    FROM (
+        SELECT
+            tenant,
+            worker,
+            hour,
+            sum(used) AS used,
+            sum(useful) AS useful,
+            sum(ended) AS ended,
+            sum(prompt) AS prompt,
+            sum(reused) AS reused,
+            sum(made) AS made
+        FROM (
+            SELECT
+                toString(tenant) AS tenant,
+                toString(worker) AS worker,
+                toStartOfHour(produced_ts) AS hour,
+                sum(gpu_ns) AS used,
+                0 AS useful,
+                0 AS ended,
+                0 AS prompt,
+                0 AS reused,
+                0 AS made
+            FROM attempts
+            WHERE produced_ts >= {from:DateTime} AND produced_ts < {to:DateTime}
+            GROUP BY tenant, worker, hour
+            UNION ALL
+            SELECT
+                toString(tenant) AS tenant,
+                toString(worker) AS worker,
+                toStartOfHour(produced_ts) AS hour,
+                0 AS used,
+                sumIf(gpu_ns, outcome = 'completed') AS useful,
+                count() AS ended,
+                sum(tokens_in) AS prompt,
+                sum(tokens_cached) AS reused,
+                sum(tokens_out) AS made
+            FROM requests_final
+            WHERE produced_ts >= {from:DateTime} AND produced_ts < {to:DateTime}
+            GROUP BY tenant, worker, hour
+        )
+        GROUP BY tenant, worker, hour
+    ) AS a
     LEFT JOIN worker_gpus AS g ON g.worker = a.worker
-    WHERE a.produced_ts >= {from:DateTime} AND a.produced_ts < {to:DateTime}
-    GROUP BY tenant, g.gpu, toStartOfHour(a.produced_ts)
 )
 GROUP BY tenant
 ORDER BY useful_ns + wasted_ns DESC, tenant

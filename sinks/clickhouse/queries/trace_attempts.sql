@@ -33,6 +33,9 @@ SELECT
     error_code,
     reason,
     gpu_ns,
+    continued,
+    continued_first_us,
+    continued_last_us,
     toUInt8(
         final = 1
         AND row_number() OVER (

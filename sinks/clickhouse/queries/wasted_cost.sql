@@ -3,10 +3,12 @@
 -- attempt, cancelled, expired, failed; and of crashed workers what nobody told of (unobserved).
 -- parameter: hours Float64 = 24  how far back
 -- parameter: plan String = on_demand  reserved or on_demand prices
-WITH again AS (
+WITH contested AS (
     SELECT produced_ts
     FROM requests
-    WHERE final = 1 AND hop > 0 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+    WHERE final = 1 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+    GROUP BY produced_ts
+    HAVING count() > 1
 )
 SELECT
     cause,
@@ -43,12 +45,12 @@ FROM (
             count() AS attempts,
             sum(gpu_ns) AS used_ns
         FROM attempts
-        WHERE produced_ts IN (SELECT * FROM again)
+        WHERE produced_ts IN (SELECT * FROM contested)
             AND gpu_ns > 0 AND final = 1 AND outcome = 'completed'
             AND (lane_topic, lane_partition, lane_offset, attempt) NOT IN (
                 SELECT lane_topic, lane_partition, lane_offset, attempt
                 FROM requests_final
-                WHERE produced_ts IN (SELECT * FROM again)
+                WHERE produced_ts IN (SELECT * FROM contested)
             )
         GROUP BY cause, worker, hour
     ) AS a

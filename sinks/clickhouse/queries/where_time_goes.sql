@@ -1,5 +1,6 @@
 -- title: Where time goes
--- Share of the whole time of completed requests that was spent before each station, by model and class.
+-- Share of the whole time of completed requests that was spent before each station, by model and class. Where several
+-- attempts served one, what lies before the last of them is in `other`.
 -- parameter: hours Float64 = 24  how far back
 SELECT
     model,
@@ -19,8 +20,8 @@ FROM (
         count() AS requests,
         greatest(sum(finished_us), 1) AS total_us,
         sum(admitted_us) AS queued_us,
-        sumIf(toInt64(batched_us) - toInt64(admitted_us), batched_us > 0) AS waited_us,
-        sumIf(toInt64(started_us) - toInt64(batched_us), started_us > 0 AND batched_us > 0) AS slot_us,
+        sumIf(toInt64(batched_us) - toInt64(admitted_us), batched_us > 0 AND mode = 'fresh') AS waited_us,
+        sumIf(toInt64(started_us) - toInt64(batched_us), started_us > 0 AND batched_us > 0 AND mode = 'fresh') AS slot_us,
         sumIf(toInt64(first_us) - toInt64(started_us), first_us > 0 AND started_us > 0) AS prefill_us,
         sumIf(toInt64(last_us) - toInt64(first_us), first_us > 0) AS decode_us
     FROM requests_final

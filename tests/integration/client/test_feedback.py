@@ -32,12 +32,14 @@ async def test_feedback_is_keyed_by_the_request_and_says_what_was_said(
     client: Client, consumer: AIOKafkaConsumer
 ) -> None:
     before = (await consumer.end_offsets([PLACE]))[PLACE]
-    await client.feedback("order-42", signal="thumbs", score=0, source="web")
+    await client.feedback("order-42", signal="thumbs", model="tiny", score=0, source="web")
 
     record = await consumer.getone()
     assert record.offset >= before
     assert record.key == b"order-42"
-    assert decode_feedback(record.value) == Feedback(id="order-42", signal="thumbs", score=0.0, source="web")
+    assert decode_feedback(record.value) == Feedback(
+        id="order-42", signal="thumbs", score=0.0, source="web", tenant="acme", model="tiny"
+    )
 
 
 async def test_feedback_that_says_nothing_is_refused_before_it_is_sent(client: Client) -> None:

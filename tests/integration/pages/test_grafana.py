@@ -12,8 +12,10 @@ from clickhouse_connect.driver.client import Client
 from infra.grafana.alerts import ALERTS, Alert
 from infra.grafana.boards import BOARDS
 from infra.grafana.build import FOLDER
+from tests.account_data import PRICES
 from tests.integration.pages.conftest import MINUTES, Served
 from tests.integration.pages.macros import expanded
+from topics.trace import RequestRow
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +70,34 @@ def test_a_panel_gets_what_it_shows(panel: dict[str, Any], client: Client, serve
 
     assert rows, "no rows"
     CHECKS[panel["type"]](names, types, rows)
+
+
+def test_the_cost_board_counts_requests_once_and_time_of_all_attempts(client: Client, served: Served) -> None:
+    (board,) = [board for board in BOARDS if board.uid == "millrace-cost"]
+    sql = {panel.title: panel.sql for panel in board.panels}
+
+    def told(title: str) -> list[dict[str, Any]]:
+        names, _, rows = _ask(client, served, sql[title])
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    finals, attempts = served.rows.finals(), served.rows.attempts()
+    useful = [row for row in finals if row.outcome == "completed"]
+    tokens = sum(row.answer_tokens for row in finals)
+    tenants, versions, (wasted,) = told("Tenants"), told("Versions"), told("Wasted")
+    assert sum(row["requests"] for row in tenants) == len(finals) < sum(row.final for row in attempts)
+    assert sum(row["tokens_made"] for row in tenants) == tokens
+    assert sum(row["tokens_made"] for row in versions) == sum(row.answer_tokens for row in finals if row.deployment)
+    assert sum(row["gpu_s"] for row in tenants) == pytest.approx(sum(r.gpu_ns for r in attempts) / 1e9, abs=1)
+    assert sum(row["gpu_s"] * row["wasted_ratio"] for row in tenants) == pytest.approx(
+        (sum(row.gpu_ns for row in attempts) - sum(row.gpu_ns for row in useful)) / 1e9, abs=1
+    )
+    assert wasted["usd"] == pytest.approx(_usd(served, attempts) - _usd(served, useful), abs=1e-6)
+
+
+def _usd(served: Served, rows: list[RequestRow]) -> float:
+    price = {gpu: usd for gpu, plan, usd in PRICES if plan == "on_demand"}
+    gpu_of = {row.worker: row.gpu for row in served.rows.of("gpu_samples")}
+    return sum(row.gpu_ns / 3.6e12 * price[gpu_of[row.worker]] for row in rows if row.gpu_ns)
 
 
 @pytest.mark.parametrize("sql", _variables())

@@ -13,6 +13,7 @@ from pipeline.report.asking import asked, gather
 from pipeline.report.facts import Facts
 from pipeline.report.plots.frame import Span
 from pipeline.report.story import Attempt, Event, Story, stories
+from tests.integration.pages.browser import cut_off, needs_browser
 from tests.integration.pages.conftest import REQUESTS, Served
 from tests.unit.report.pages import assert_page_is_whole, assert_page_stands_alone, pictures
 from topics.trace import RequestRow
@@ -77,6 +78,19 @@ def test_the_command_writes_a_page_that_needs_nothing_else(
     assert_page_stands_alone(page)
     assert len(pictures(page)) > 15
     assert "✓ GPU time adds up to the nanosecond" in page
+
+
+@needs_browser
+@pytest.mark.parametrize("width_px", [780, 1200, 1600])
+def test_nothing_is_cut_off_in_a_browser(
+    served: Served, width_px: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_CLICKHOUSE", served.url)
+    path = tmp_path / "report.html"
+
+    assert main(["report", "--last", "30m", "--out", str(path)]) == OK
+
+    assert cut_off(path.read_text(), tmp_path, width_px=width_px) == []
 
 
 def test_a_range_without_anything_is_a_page_too(
@@ -146,6 +160,7 @@ def test_the_trace_is_shown_as_text_as_json_and_as_a_page(
     assert main(["trace", request_id, "--html", str(path)]) == OK
 
     assert "first token" in text and "█" in text and "✓" in text
+    assert text.index("attempt 1, ") < text.index("attempt 2, ")
     assert story["request_id"] == request_id
     assert_page_is_whole(path.read_text())
     assert_page_stands_alone(path.read_text())
@@ -157,4 +172,6 @@ def test_a_request_that_nobody_knows_is_a_failure_that_says_where_to_look(
     monkeypatch.setenv("MILLRACE_CLICKHOUSE", served.url)
 
     assert main(["trace", "nobody"]) == FAILED
-    assert "millrace tail nobody" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing is known of nobody" in said
+    assert "millrace tail nobody" in said

@@ -8,9 +8,11 @@ import pytest
 from infra.devstack.kafka import KafkaBroker
 from tests.eventually import eventually
 from tests.integration.processors.plant import Plant, a_plant, a_processor, beating, dispatched_ids, records_of
+from tests.unit.processors.builders import a_body
 from topics import names
 from topics.codec import decode_workers_record
 from topics.fleet import LaneFigures, LaneReport
+from topics.requests import Request
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 Name = Callable[[str], str]
@@ -61,4 +63,18 @@ async def test_records_of_other_kinds_among_the_heartbeats_do_no_harm(kafka: Kaf
     ):
         await plant.producer.send_and_wait(names.workers_topic(model), b'{"type":"weather","sun":true}', key=b"k")
         await plant.request("r1")
+        await eventually(lambda: dispatched_ids(slot) == ["r1"], within_s=30)
+
+
+async def test_shards_give_way_to_one_that_tells_of_a_request_too_large_for_its_part(
+    kafka: KafkaBroker, unique_name: Name
+) -> None:
+    model = unique_name("m")
+    async with (
+        a_plant(kafka.bootstrap, model, shards=2) as plant,
+        a_processor(plant),
+        records_of(plant, plant.dispatch_topic) as slot,
+        beating(plant, slot, free=4, running=28),
+    ):
+        await plant.send(Request(id="r1", body=a_body(n=4)))
         await eventually(lambda: dispatched_ids(slot) == ["r1"], within_s=30)

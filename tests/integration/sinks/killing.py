@@ -14,7 +14,10 @@ from tests.integration.sinks.recording import TABLES, Audit, RecorderProcess, Se
 
 EARLIEST_S = 0.05
 LATEST_S = 2.5
-"""How long after a start the kill comes."""
+"""How long after a recorder is ready the kill comes."""
+IN_START_RATIO = 0.25
+START_S = 1.5
+"""So many kills come at a moment of this time after the process began, ready or not."""
 
 
 async def kill_again_and_again(
@@ -36,9 +39,12 @@ async def kill_again_and_again(
         load = asyncio.create_task(_load(sender, stop, random.Random(seed + 1)))
         try:
             for number in range(1, kills + 1):
-                await recorder.start()
-                with contextlib.suppress(TimeoutError):  # the moment of the kill, not a wait for a fact
-                    await asyncio.wait_for(asyncio.shield(load), choose.uniform(EARLIEST_S, LATEST_S))
+                if choose.random() < IN_START_RATIO:
+                    recorder.child.spawn()
+                    await _load_until(load, choose.uniform(EARLIEST_S, START_S))
+                else:
+                    await recorder.start()
+                    await _load_until(load, choose.uniform(EARLIEST_S, LATEST_S))
                 await recorder.kill()
                 on_kill(number, sum(sender.sent.values()))
             stop.set()
@@ -49,6 +55,12 @@ async def kill_again_and_again(
         finally:
             stop.set()
             await recorder.stop()
+
+
+async def _load_until(load: asyncio.Task[None], within_s: float) -> None:
+    """Let the load go on until the moment of a kill: no wait for a fact."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(load), within_s)
 
 
 async def _load(sender: Sender, stop: asyncio.Event, choose: random.Random) -> None:

@@ -20,10 +20,19 @@ from pipeline.settings import KafkaSettings
 from sinks.clickhouse.client import connect
 from tests.eventually import eventually
 from topics.headers import TABLE
-from topics.trace import BatchRow, EventRow, RequestRow, Row, StepRow, encode_rows
+from topics.trace import BatchRow, EventRow, GpuRow, RequestRow, Row, StepRow, encode_rows
 
 REPOSITORY = Path(__file__).parents[3]
-TABLES = ("events", "requests", "batches", "engine_steps")
+TABLES = ("events", "requests", "batches", "engine_steps", "gpu_samples")
+
+BY_MINUTE = {
+    "events": "SELECT toStartOfMinute(ts), kind, model, latency_class, count(), max(queue_depth)",
+    "requests": "SELECT minute, model, deployment, latency_class, tenant, outcome, final, count(), sum(gpu_ns)",
+    "batches": "SELECT toStartOfMinute(formed_ts), model, latency_class, reason, count(), sum(size), max(size)",
+    "engine_steps": "SELECT toStartOfMinute(ts), model, deployment, worker, sum(steps), sum(busy_us), max(running_max)",
+    "gpu_samples": "SELECT toStartOfMinute(ts), worker, run, model, deployment, gpu, gpus, sum(paid_ns), count()",
+}
+"""Statements that the projection `by_minute` of each table answers."""
 
 
 def an_event(i: int, **fields: Any) -> EventRow:
@@ -75,6 +84,12 @@ def rows_of(table: str, first: int, count: int) -> list[Row]:
             common = {"formed_ts": now_us, "model": "tiny", "deployment": "tiny@v1", "latency_class": "bulk"}
             return [
                 BatchRow(batch_id=f"b{i}", worker="w", processor="p", size=i % 9, size_limit=9, **common)  # type: ignore[arg-type]
+                for i in range(first, first + count)
+            ]
+        case "gpu_samples":
+            common = {"worker": "w", "run": "w-1", "model": "tiny", "deployment": "tiny@v1", "gpu": "L4", "gpus": 1}
+            return [
+                GpuRow(ts=now_us + i + 1, since_ts=now_us + i, state="ready", paid_ns=1000, idle_ns=1000, **common)  # type: ignore[arg-type]
                 for i in range(first, first + count)
             ]
         case _:
@@ -298,10 +313,10 @@ async def audit(url: str) -> Audit:
     for table in TABLES:
         ((count, distinct),) = await ask(url, f"SELECT count(), uniqExact(kp, ko, ki) FROM {table}")
         rows[table], doubled[table] = count, count - distinct
-        marks = (
-            f"SELECT kp, toDate(log_ts), min(ko), max(ko), max(log_ts), count() FROM {table} "
-            "GROUP BY kp, toDate(log_ts) ORDER BY ALL SETTINGS optimize_use_projections = "
-        )
-        if await ask(url, f"{marks}1, force_optimize_projection = {int(count > 0)}") != await ask(url, f"{marks}0"):
-            differing.append(table)
+        marks = "SELECT kp, toDate(log_ts), min(ko), max(ko), max(log_ts), count()"
+        for projection, columns in (("hwm", marks), ("by_minute", BY_MINUTE[table])):
+            asked = f"{columns} FROM {table} GROUP BY ALL ORDER BY ALL SETTINGS optimize_use_projections = "
+            forced = f"force_optimize_projection_name = '{projection if count else ''}'"
+            if await ask(url, f"{asked}1, {forced}") != await ask(url, f"{asked}0"):
+                differing.append(f"{table}.{projection}")
     return Audit(rows=rows, doubled=doubled, differing=tuple(differing))

@@ -3,8 +3,11 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -26,7 +29,7 @@ from tests.integration.sinks.recording import (
 from topics.codec import encode
 from topics.feedback import Feedback
 from topics.headers import header
-from topics.trace import encode_rows
+from topics.trace import SCHEMAS, RolloutRow, ScalingRow, encode_rows
 
 pytestmark = pytest.mark.integration
 
@@ -97,7 +100,8 @@ async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopic
     topics = await make_topics()
     async with Sender(topics) as sender:
         async with recording(topics, tmp_path) as recorder:
-            await recorder.recorded(await send_everything(sender))
+            before = await send_everything(sender)
+            await recorder.recorded(before)
         ends = await send_everything(sender)
         async with recording(topics, tmp_path) as recorder:
             await recorder.recorded(ends)
@@ -106,7 +110,7 @@ async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopic
 
     assert found.rows == sender.sent
     assert not any(found.doubled.values())
-    assert f"recording {topics.trace}/0 from offset 20 of 40" in log
+    assert f"recording {topics.trace}/0 from offset {before[0]} of {ends[0]}" in log
 
 
 async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeTopics, tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeT
             found = await audit(recorder.url)
             log = recorder.child.log_text()
 
-    assert f"recording {topics.trace}/0 from offset 0 of 20" in log
+    assert f"recording {topics.trace}/0 from offset 0 of {ends[0]}" in log
     assert found.rows == sender.sent
     assert not any(found.doubled.values())
 
@@ -145,6 +149,59 @@ async def test_what_clients_say_lands_once_and_nonsense_does_not_hold_it_up(
 
     assert rows == [("r1", "thumbs", 1.0, ""), ("r2", "review", -1.0, "helpful"), ("r1", "thumbs", 0.0, "")]
     assert len(await topics.dead()) == 1
+
+
+async def test_decisions_are_recorded_with_what_they_were_made_from(make_topics: MakeTopics, tmp_path: Path) -> None:
+    at = 1_795_000_000_123_456
+    scaling = ScalingRow(
+        ts=at,
+        decision_id="s1",
+        scaler="scaler-1",
+        model="tiny",
+        deployment="tiny@v1",
+        action="up",
+        reason="lag",
+        replicas_before=1,
+        replicas_wanted=3,
+        replicas_after=2,
+        lag_s=3.5,
+        ready_ts=at + 30_000_000,
+    )
+    rollout = RolloutRow(
+        ts=at,
+        decision_id="d1",
+        rollout_id="tiny-v2",
+        model="tiny",
+        stable="tiny@v1",
+        canary="tiny@v2",
+        action="advance",
+        reason="no worse",
+        weight_before=0.1,
+        weight_after=0.3,
+        stable_requests=900,
+        p_value=0.4,
+    )
+    topics = await make_topics()
+    async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
+        await sender.raw(encode_rows("scaling_decisions", [scaling, scaling]), table="scaling_decisions")
+        await sender.raw(encode_rows("rollout_decisions", [rollout]), table="rollout_decisions")
+        await recorder.recorded(await topics.ends())
+        scaled, rolled = [
+            await recorder.ask(f"SELECT kp, ko, ki, {', '.join(SCHEMAS[table].names)} FROM {table} ORDER BY ki")
+            for table in ("scaling_decisions", "rollout_decisions")
+        ]
+
+    assert await topics.dead() == []
+    assert [row[:3] for row in scaled] == [(0, 0, 0), (0, 0, 1)]
+    for (_, _, _, *found), sent in (*((row, scaling) for row in scaled), *((row, rollout) for row in rolled)):
+        told: dict[str, Any] = msgspec.structs.asdict(sent)
+        times = {name: _moment(told[name]) for name in ("ts", "ready_ts") if name in told}
+        assert found == [*(told | times).values()]
+
+
+def _moment(micros: int) -> datetime:
+    """As the client gives it: UTC, and not said so."""
+    return datetime.fromtimestamp(micros // 1_000_000, tz=UTC).replace(microsecond=micros % 1_000_000, tzinfo=None)
 
 
 async def test_what_is_no_message_goes_to_the_dead_letters_and_the_rest_goes_on(

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from processors.batching.by_deployment import DEPLOYMENTS_KEPT
 from processors.batching.continuous import WAKE_S
+from processors.batching.deferrals import DEFERRAL_S
 from processors.policy import TenantPolicy
-from tests.unit.batching.builders import SENDER, Desk, by_worker, released
-from topics.fleet import Credits, Slot, StepSample
+from tests.unit.batching.builders import DEPLOYMENT, SENDER, Desk, a_sample, by_worker, released
+from topics.fleet import Credits, Limits, Slot, StepSample
 
 
 def test_without_samples_everything_goes_out_that_there_is_credit_for() -> None:
@@ -47,6 +49,43 @@ def test_answers_in_progress_bound_what_comes_after_them() -> None:
     assert released(decision) == []
     assert decision.deferral is not None
     assert decision.deferral.why.reason == "concurrency"
+
+
+def test_who_waits_for_credit_is_told_of_once_a_second() -> None:
+    desk = Desk(learned=400)
+    desk.beat(running=256, free=0)
+    desk.queue(2, target_s=5.0)
+    first = desk.decide().deferral
+    assert first is not None
+    assert (first.why.reason, first.queued, first.has_room) == ("credit", 2, False)
+    assert {"predicted_ttft_s", "slack_s", "sequences", "queue_ahead_tokens"} == set(first.why.figures)
+    desk.now_s += DEFERRAL_S / 2
+    desk.beat(running=256, free=0)
+    assert desk.decide().deferral is None
+    desk.now_s += DEFERRAL_S / 2
+    desk.beat(running=256, free=0)
+    assert desk.decide().deferral is not None
+
+
+def test_each_reason_to_wait_is_told_of() -> None:
+    desk = Desk(learned=400)
+    reasons = []
+    for free in (0, 6):
+        desk.beat(running=256 - free, free=free)
+        desk.queue(target_s=5.0)
+        deferral = desk.decide().deferral
+        reasons.append(deferral.why.reason if deferral else "")
+    assert reasons == ["credit", "concurrency"]
+
+
+def test_who_waits_for_a_worker_is_told_of() -> None:
+    desk = Desk(learned=400)
+    desk.now_s += 10
+    desk.queue()
+    deferral = desk.decide().deferral
+    assert deferral is not None
+    assert (deferral.why.reason, deferral.why.figures["workers"]) == ("no_worker", 0)
+    assert desk.decide().deferral is None
 
 
 def test_the_reason_and_its_figures_travel_with_each_request() -> None:
@@ -277,6 +316,47 @@ def test_the_view_shows_load_over_service_rate() -> None:
     assert view.arrivals_per_s > 10
     assert view.size_limit > 50
     assert view.saturation > 0
+
+
+def test_what_was_learned_of_the_steps_is_told() -> None:
+    desk = Desk()
+    assert desk.controller.learned() is None
+    desk.learn(400)
+    told = desk.controller.learned()
+    assert told is not None
+    assert (told.deployment, told.samples, told.safety) == (DEPLOYMENT, 450, 1.0)
+    assert told.shape_us == pytest.approx(
+        {"step": 10_000, "sequence": 20, "kv_token": 0.05, "prompt_token": 40}, rel=0.1
+    )
+    assert told.scale == pytest.approx(1.0, abs=0.02)
+    assert told.error_ratio < 0.05
+
+
+def test_workers_that_can_serve_nothing_are_saturated() -> None:
+    desk = Desk(learned=400)
+    nothing = Limits(max_sequences=256, max_kv_tokens=0, max_batch_tokens=2048, max_context_tokens=100_000)
+    desk.beat(limits=nothing)
+    assert desk.controller.view("interactive", now_s=desk.now_s).saturation == 0.0
+    desk.queue()
+    assert desk.controller.view("interactive", now_s=desk.now_s).saturation > 1
+
+
+def test_what_is_handed_back_makes_room_at_once() -> None:
+    desk = Desk(learned=400)
+    [first] = desk.queue()
+    desk.decide()
+    assert len(desk.controller._residents) == 1
+    desk.controller.on_returned(first)
+    assert len(desk.controller._residents) == 0
+
+
+def test_the_model_of_the_deployment_that_serves_is_never_forgotten() -> None:
+    desk = Desk(learned=400)
+    for number in range(3 * DEPLOYMENTS_KEPT):
+        desk.beat("w1", deployment=f"m@w{number}", samples=[a_sample(number)])
+    assert len(desk.controller._models) == DEPLOYMENTS_KEPT
+    desk.beat()
+    assert desk.controller.view("interactive", now_s=desk.now_s).size_limit > 0
 
 
 def test_a_tenant_that_had_less_goes_first() -> None:

@@ -6,12 +6,13 @@ from processors.batching.class_mix import ClassMix
 from processors.batching.concurrency import MAX_SHARE, MIN_SHARE, PromiseShare, most_sequences
 from processors.batching.prefix_mirror import MIRRORED_PROMPTS, PrefixMirrors
 from processors.batching.promises import promises_of
-from processors.batching.residents import Residents
+from processors.batching.residents import SLOTS_KEPT, Residents
 from processors.batching.service_rate import ServiceRate
 from processors.batching.steps import StepCost
 from processors.batching.time_to_first_token import MIN_PROMPT_TOKENS, first_token_s, prompt_budget_tokens
 from processors.policy import ClassPolicy
 from processors.queueing.ticket import Demand
+from processors.routing.fleet import LOGS_KEPT, Fleet
 from processors.routing.slot_log import SETTLED_AFTER_S, UNSEEN_AFTER_S, SlotLog
 from processors.routing.worker import Worker
 from tests.unit.processors.builders import a_heartbeat
@@ -87,6 +88,20 @@ def test_the_service_rate_counts_backlogged_time_only() -> None:
     assert rate.per_s == pytest.approx(100, rel=0.1)
 
 
+def test_time_that_goes_back_is_not_counted_twice() -> None:
+    rate = ServiceRate()
+    rate.decided(released=0, is_backlogged=True)
+    steady = ServiceRate()
+    steady.decided(released=0, is_backlogged=True)
+    for number in range(1, 101):
+        for each, times_s in ((rate, (0.1, 0.02, 0.1)), (steady, (0.1,))):
+            for after_s in times_s:
+                each.elapse(number * 0.1 - 0.1 + after_s)
+            each.decided(released=1, is_backlogged=True)
+    assert steady.per_s is not None
+    assert rate.per_s == pytest.approx(steady.per_s)
+
+
 def test_no_rate_is_known_while_nothing_is_released() -> None:
     rate = ServiceRate()
     rate.elapse(100.0)
@@ -138,6 +153,15 @@ def test_a_request_that_is_dispatched_again_lives_in_one_place() -> None:
     assert residents.of(a_worker()) == [0]
 
 
+def test_slots_without_requests_are_forgotten() -> None:
+    residents = Residents(1)
+    residents.add("stays", deployment="m@v1", slot=0, rank=0)
+    for number in range(3 * SLOTS_KEPT):
+        residents.add("o", deployment=f"m@w{number}", slot=0, rank=0)
+    assert residents.slots <= SLOTS_KEPT
+    assert residents.of(a_worker()) == [1]
+
+
 def test_a_mirror_keeps_the_last_prompts() -> None:
     mirrors = PrefixMirrors()
     worker = a_worker()
@@ -166,6 +190,17 @@ def test_a_complete_digest_corrects_what_was_thought_to_be_cached() -> None:
 
 def seen(term: int, seq: int = 0) -> Slot:
     return Slot(partition=0, term=term, seen={"s": seq} if seq else {})
+
+
+def test_slots_of_deployments_without_workers_are_forgotten_but_no_number_is_given_twice() -> None:
+    fleet = Fleet(sender="s")
+    for number in range(2 * LOGS_KEPT):
+        at_s = 1000.0 * number
+        beat = a_heartbeat(deployment=f"m@w{number % (LOGS_KEPT + 7)}", seq=number + 1)
+        fleet.observe(beat, at_s=at_s, now_s=at_s)
+        placed = fleet.place(fleet.workers["w1"], ONE, now_s=at_s)
+        assert placed.seq >= 1 + number // (LOGS_KEPT + 7)
+    assert len(fleet._logs) <= LOGS_KEPT
 
 
 def test_what_a_heartbeat_counts_is_not_counted_twice() -> None:

@@ -1,4 +1,4 @@
-from tests.unit.batching.rtc_builders import T0_S, Pool, a_ticket, service_s, sizes_of
+from tests.unit.batching.rtc_builders import BASE_S, T0_S, Pool, a_ticket, service_s, sizes_of
 
 SIZE = 15
 """Of a batch that nothing bounds further while the load is low."""
@@ -59,6 +59,44 @@ def test_a_worker_never_has_more_than_one_batch_behind_the_running_one() -> None
 
     assert decision.batches == []
     assert decision.wake_at_s is None
+
+
+def test_a_batch_that_is_handed_back_makes_room_for_another() -> None:
+    pool = Pool("w1")
+    busy(pool)
+    second = a_ticket(1, due_in_s=0.2)
+    pool.queue(second)
+    assert sizes_of(pool.decide(T0_S + 0.0165)) == [1]
+    pool.queue(a_ticket(2, due_in_s=0.2))
+
+    pool.controller.on_returned(second)
+    pool.beat("w1", now_s=T0_S + 0.0165, running=SIZE)
+
+    assert sizes_of(pool.decide(T0_S + 0.018)) == [1]
+
+
+def test_who_waits_for_busy_workers_is_told_of_once_a_second() -> None:
+    pool = Pool("w1")
+    busy(pool)
+    pool.queue(a_ticket(1, due_in_s=9.0))
+
+    deferral = pool.decide(T0_S + 0.001).deferral
+
+    assert deferral is not None
+    assert (deferral.why.reason, deferral.queued, deferral.has_room) == ("workers_busy", 1, False)
+    assert abs(deferral.why.figures["until_in_s"] - (service_s(SIZE) - 0.002)) < 0.001
+    pool.beat("w1", now_s=T0_S + 0.002, running=SIZE)
+    assert pool.decide(T0_S + 0.002).deferral is None
+
+
+def test_who_waits_for_any_worker_is_told_of() -> None:
+    pool = Pool()
+    pool.queue(a_ticket(1))
+
+    deferral = pool.decide().deferral
+
+    assert deferral is not None
+    assert deferral.why.reason == "no_worker"
 
 
 def test_nothing_is_piled_behind_a_straggler() -> None:
@@ -236,6 +274,22 @@ def test_the_view_tells_how_near_to_its_limit_a_lane_is() -> None:
     assert view.arrivals_per_s > 600
     assert 20 < view.size_limit < 64
     assert view.saturation > 0.5
+
+
+def test_what_was_learned_of_the_batches_is_told() -> None:
+    assert Pool().controller.learned() is None
+    pool = Pool("w1")
+    busy(pool)
+    pool.finish("w1", now_s=T0_S + 0.03, factor=1.2)
+
+    told = pool.controller.learned()
+
+    assert told is not None
+    assert (told.deployment, told.samples) == ("m@v1", 1)
+    assert set(told.shape_us) == {"batch", "request", "token"}
+    assert abs(told.shape_us["batch"] - 1e6 * BASE_S) < 2000
+    assert told.safety > 1.1
+    assert 0.1 < told.error_ratio < 0.3
 
 
 def test_all_parts_of_a_batch_go_into_one_slot_of_its_worker() -> None:

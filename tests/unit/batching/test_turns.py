@@ -3,15 +3,14 @@ from itertools import pairwise
 import pytest
 
 from processors.batching.turns import Turns, turn_after
-from processors.routing.portions import Portion
 
 HOP_S = 0.002
 
 
 def turns_of(borders: list[float], workers: int, *, hold_s: float = 0.021) -> list[Turns]:
     """Of shards whose portions end at these borders."""
-    portions = [Portion(low, high) for low, high in zip([0.0, *borders], [*borders, 1.0], strict=True)]
-    return [Turns(portion, shard, len(portions), workers, hold_s, HOP_S) for shard, portion in enumerate(portions)]
+    ratios = [high - low for low, high in pairwise([0.0, *borders, 1.0])]
+    return [Turns(ratios, shard, len(ratios), workers, hold_s, HOP_S) for shard in range(len(ratios))]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 7])
@@ -46,3 +45,17 @@ def test_those_who_borrow_a_worker_follow_each_other_late_enough_to_hear_of_each
     times_s = sorted(each.lent_s(2) for each in shards)
     assert times_s[0] > 0.021
     assert min(later - earlier for earlier, later in pairwise(times_s)) > 2 * HOP_S
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("shards", [2, 4, 8])
+def test_shards_with_small_portions_side_by_side_all_have_a_turn(shards: int, workers: int) -> None:
+    small = 1 / (4 * shards)
+    large = 1 - small * (shards - 1)
+    for index in range(shards):
+        ratios = [small] * index + [large] + [small] * (shards - 1 - index)
+        for shard in range(shards):
+            turns = Turns(ratios, shard, shards, workers, 0.021, HOP_S)
+            own = sum(turns.is_own(number % workers, number / 1600 % 1) for number in range(1600))
+            assert own / 1600 >= ratios[shard] / 2 - 1 / 100
+            assert own

@@ -5,7 +5,7 @@ from aiokafka import TopicPartition
 
 from pipeline.cli.snapshot import Fleet, Offsets, lane_status, serving
 from tests.unit.cli.builders import a_heartbeat
-from topics.fleet import LaneFigures, LaneReport
+from topics.fleet import LaneFigures, LaneReport, ModelFigures
 from topics.names import Lane
 
 LANE = Lane("tiny", "bulk")
@@ -102,6 +102,34 @@ def test_the_newest_report_of_a_shard_counts() -> None:
 
     assert outlook is not None
     assert (outlook.processors, outlook.queued, outlook.slack_ms) == (("p2",), 0, None)
+
+
+def a_model(**changes: Any) -> ModelFigures:
+    figures: dict[str, Any] = {
+        "deployment": "tiny@v1",
+        "shape_us": {"step": 10_000.0, "sequence": 30.0},
+        "scale": 1.1,
+        "safety": 1.0,
+        "samples": 100,
+        "error_ratio": 0.05,
+    }
+    return ModelFigures(**{**figures, **changes})
+
+
+def test_of_what_shards_have_learned_the_one_that_saw_most_is_shown() -> None:
+    fleet = Fleet()
+    for shard, model in enumerate((a_model(samples=7), a_model(), None, a_model(deployment="tiny@v0", samples=3))):
+        report = LaneReport(processor=f"p{shard}", model="tiny", shard=shard, at_ms=1000, lanes=[], latency_model=model)
+        fleet.feed(report, at_ms=1000)
+
+    shown = fleet.latency_models(now_ms=1200)
+
+    assert [(model.deployment, model.processor, model.samples) for model in shown] == [
+        ("tiny@v0", "p3", 3),
+        ("tiny@v1", "p1", 100),
+    ]
+    assert (shown[1].shape_us, shown[1].scale, shown[1].error_ratio) == (a_model().shape_us, 1.1, 0.05)
+    assert fleet.latency_models(now_ms=4001) == ()
 
 
 @pytest.mark.parametrize(

@@ -69,4 +69,23 @@ def test_the_list_of_queries_as_json(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["sql", "--list", "--json"]) == 0
 
     listed: list[dict[str, Any]] = msgspec.json.decode(capsys.readouterr().out)
-    assert [query["name"] for query in listed] == list(load_queries())
+    names = [query["name"] for query in listed]
+    assert {"one_request", "slowest", "reconcile_gpu_time"} <= set(names) < set(load_queries())
+    assert [name for name in names if name.startswith(("report_", "trace_"))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("cost_by_tennant", "there is no query 'cost_by_tennant'; did you mean cost_by_tenant"),
+        ("zzz", "`millrace sql --list` shows what there is"),
+    ],
+)
+def test_a_query_that_is_not_there_is_answered_with_the_nearest(
+    name: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sql", "--query", name]) == 2
+
+    said = capsys.readouterr().err
+    assert says in said
+    assert "report_" not in said

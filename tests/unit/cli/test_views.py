@@ -1,13 +1,14 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from pipeline.cli.account import Answer
-from pipeline.cli.snapshot import ClickHouseStatus, Fleet, LaneOutlook, LaneStatus, Snapshot
+from pipeline.cli.snapshot import ClickHouseStatus, Fleet, LaneOutlook, LaneStatus, LatencyModel, Snapshot
+from pipeline.cli.views.cells import is_numeric, texts
 from pipeline.cli.views.cluster import cluster_view
-from pipeline.cli.views.sql import answer_table, answer_view, cell, queries_table
+from pipeline.cli.views.sql import answer_view, broken, queries_table
 from pipeline.cli.views.status import clickhouse_line, lanes_table, ranges, status_view
 from pipeline.cli.views.table import duration
 from pipeline.cli.views.topics import catalogue_table, findings_table, made_table
@@ -57,6 +58,29 @@ def test_status_shows_lanes_workers_and_what_stands_behind() -> None:
     assert ["quick", "tiny@v1", "ready", "3", "1", "13/16", "75%", "0-1", "100", "ms"] in rows
     assert ["silent", "tiny@v1", "stale", "3", "1", "13/16", "75%", "0-1", "5.0", "s"] in rows
     assert "✓ ClickHouse  http://c:8123  26.5  recorder has caught up" in said
+
+
+def test_status_shows_what_was_learned_of_the_engines() -> None:
+    shape = {"batch": 10_240.0, "request": 31.5, "token": 0.0421}
+    model = LatencyModel(
+        model="tiny",
+        deployment="tiny@v1",
+        processor="p1",
+        shape_us=shape,
+        scale=1.034,
+        safety=1.1,
+        samples=18_250,
+        error_ratio=0.043,
+    )
+    steps = replace(model, shape_us={"step": 900.0, "kv_token": 0.0}, safety=1.0)
+
+    rows = [line.split("  ") for line in rendered(status_view(a_snapshot(latency_models=(model, steps)))).splitlines()]
+
+    told = [[cell.strip() for cell in row if cell] for row in rows if row[0] == "tiny@v1"]
+    assert told == [
+        ["tiny@v1", "10.2 ms/batch + 32 µs/request + 0.042 µs/token", "×1.03", "×1.10", "18,250", "4.3%"],
+        ["tiny@v1", "900 µs/step + 0/kv token", "×1.03", "-", "18,250", "4.3%"],
+    ]
 
 
 def test_a_lane_that_is_late_paused_and_overloaded_says_so() -> None:
@@ -154,7 +178,9 @@ def test_the_catalogue_says_how_long_records_are_kept() -> None:
 
 
 def test_rows_of_a_query_are_counted_and_numbers_are_grouped() -> None:
-    said = rendered(answer_table("Title", Answer(columns=("class", "requests"), rows=[("bulk", 12345), ("b", None)])))
+    answer = Answer(columns=("class", "requests"), rows=[("bulk", 12345), ("b", None)])
+
+    said = rendered(answer_view("Title", answer, width=100))
 
     assert said.splitlines()[0] == "Title"
     assert ["bulk", "12,345"] in [line.split() for line in said.splitlines()]
@@ -165,10 +191,54 @@ def test_rows_of_a_query_are_counted_and_numbers_are_grouped() -> None:
 def test_rows_that_do_not_fit_stand_one_below_the_other(columns: int, is_table: bool) -> None:
     answer = Answer(columns=("first", "second", "third"), rows=[("a" * 8, "b" * 8, None)])
 
-    said = rendered(answer_view("", answer, Console(width=columns)), columns=columns)
+    said = rendered(answer_view("", answer, width=columns), columns=columns)
 
     assert ("row 1" not in said) == is_table
     assert "aaaaaaaa" in said
+
+
+def test_names_are_broken_behind_underscores_before_rows_are_taken_apart() -> None:
+    answer = Answer(columns=("tenant", "busy_usd_per_million_out"), rows=[("acme", 22.55)])
+
+    head = rendered(answer_view("", answer, width=24), columns=24).splitlines()[:2]
+
+    assert [line.split() for line in head] == [["busy_usd_per_"], ["tenant", "million_out"]]
+    assert [len(line) for line in head] == [21, 21]
+
+
+def test_a_table_that_is_too_wide_spares_decimals_before_it_folds_names() -> None:
+    answer = Answer(columns=("code", "ms"), rows=[("deadline_exceeded", 1234.56)])
+
+    assert "deadline_exceeded  1,234.6" in rendered(answer_view("", answer, width=26))
+    assert "deadline_exceeded  1,235" in rendered(answer_view("", answer, width=24))
+    assert [line.split() for line in rendered(answer_view("", answer, width=20)).splitlines()[1:3]] == [
+        ["deadline_", "1,235"],
+        ["exceeded"],
+    ]
+
+
+def test_no_rows_are_said_to_be_none_however_narrow_their_table() -> None:
+    assert rendered(answer_view("", Answer(columns=("n",), rows=[]), width=100)).splitlines() == ["n", "0 rows"]
+
+
+def test_columns_move_together_before_rows_are_taken_apart() -> None:
+    answer = Answer(columns=("a", "b"), rows=[(1, 2)])
+
+    assert rendered(answer_view("", answer, width=3)).splitlines() == ["a b", "1 2", "1 row"]
+    assert rendered(answer_view("", answer, width=2)).splitlines() == ["row 1", "a  1", "b  2", "1 row"]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("ttft_p50_ms", 6, ["ttft_", "p50_ms"]),
+        ("inference.requests.tiny.bulk", 20, ["inference.requests.", "tiny.bulk"]),
+        ("abcdef", 3, ["abcdef"]),
+        ("", 3, [""]),
+    ],
+)
+def test_names_are_broken_where_a_part_of_them_ends(text: str, width: int, lines: list[str]) -> None:
+    assert broken(text, width) == lines
 
 
 @pytest.mark.parametrize(
@@ -180,12 +250,34 @@ def test_rows_that_do_not_fit_stand_one_below_the_other(columns: int, is_table: 
         (1234, "1,234"),
         (0.12345, "0.1235"),
         (123456.78, "123,456.8"),
+        (float("inf"), "inf"),
         (b"\x01\xff", "01ff"),
+        ([1, 2.5, "a"], "1, 2.5, a"),
         (datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC), "2026-01-02 03:04:05.678"),
     ],
 )
 def test_cells(value: Any, text: str) -> None:
-    assert cell(value).plain == text
+    assert texts("x", [value]) == [text]
+
+
+def test_numbers_of_a_column_have_the_same_decimals_and_small_ones_do_not_vanish() -> None:
+    assert texts("x", [12.5, 3.25, 0.001, 0.0]) == ["12.50", "3.25", "0.0010", "0.00"]
+    assert texts("x", [1.0, 2.0]) == ["1", "2"]
+    assert texts("x", [1234.56, 1.0], short=True) == ["1,235", "1"]
+
+
+def test_times_of_a_column_are_as_short_as_all_of_them_allow() -> None:
+    minute, second = datetime(2026, 1, 2, 3, 4, tzinfo=UTC), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    assert texts("minute", [minute]) == ["2026-01-02 03:04"]
+    assert texts("at", [minute, second]) == ["2026-01-02 03:04:00", "2026-01-02 03:04:05"]
+    assert texts("at", [second.replace(microsecond=678_000)], short=True) == ["2026-01-02 03:04:05"]
+
+
+def test_a_column_that_says_yes_or_no_is_no_number() -> None:
+    assert texts("is_even", [1, 0]) == ["yes", "no"]
+    assert not is_numeric("is_even", [1, 0])
+    assert is_numeric("rows", [1, 0, None])
 
 
 def test_every_named_query_is_listed_with_its_parameters() -> None:

@@ -23,6 +23,8 @@ from tests.unit.processors.builders import (
 from topics.dispatches import Dispatch as Record
 from topics.dispatches import Return
 from topics.responses import Completed, Delta, Rejected, Response, Started, Usage
+from topics.texts import ANY_TENANT, Keeping, TextRules
+from topics.trace import RequestRow, TextRow
 
 GREEDY = a_body(temperature=0, stream=True)
 SHARING = TenantPolicy(shares_cache=True)
@@ -221,6 +223,19 @@ def test_a_learned_answer_is_given_whole_to_who_does_not_stream() -> None:
     body = msgspec.json.decode(completed.body)
     assert (body["choices"][0]["message"]["content"], body["id"]) == ("Hi there", "chatcmpl-b")
     assert (completed.attempt, completed.source) == (None, "cache")
+
+
+@pytest.mark.parametrize(("keeping", "texts"), [("none", []), ("hash", []), ("full", [("user: Hello", "Hi there")])])
+def test_what_is_kept_of_the_texts_of_a_learned_answer_is_the_tenants_choice(
+    keeping: Keeping, texts: list[tuple[str, str]]
+) -> None:
+    rules = TextRules(tenants={ANY_TENANT: keeping})
+    effects = ask(_learned(cache_bytes=1 << 20, texts=rules), 1, "b")
+    rows = [effect.row for effect in of_kind(effects, Trace)]
+    (row,) = [row for row in rows if isinstance(row, RequestRow)]
+    said = (row.prompt_chars, row.prompt_hash, row.answer_chars, row.answer_hash)
+    assert said == rules.columns(row.tenant, prompt="user: Hello", answer="Hi there")
+    assert [(text.prompt, text.answer) for text in rows if isinstance(text, TextRow)] == texts
 
 
 def test_without_memory_nothing_is_learned() -> None:

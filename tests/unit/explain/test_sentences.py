@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from pipeline.explain import phrases
 from pipeline.explain.facts import Happening, Mate, Meanwhile, Rows, Story
 from pipeline.explain.sentences import stories
 from pipeline.report.story import Attempt
+from processors.batching.deferrals import NO_WORKER
 
 PRODUCED_US = 1_800_000_000_000_000
 LANE = "inference.requests.m.interactive"
@@ -193,6 +195,11 @@ def test_a_rejection_has_its_numbers_and_the_way_out() -> None:
     assert found.outcome == "rejected"
 
 
+def test_every_reason_to_wait_has_words() -> None:
+    reasons = {"larger_batch", "credit", "concurrency", "kv", "prompt_budget", "workers_busy", NO_WORKER}
+    assert reasons == set(phrases.DEFERRALS)
+
+
 def test_a_quota_says_when_to_come_again() -> None:
     refused = happening(
         "request.rejected",
@@ -246,6 +253,18 @@ def test_a_take_over_tells_of_the_attempt_that_fell_silent() -> None:
         "(attempt k2). Nothing more was heard of attempt k1: its worker had died or lost its slot." in texts(found)
     )
     assert found.attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ({"tokens_out": 16}, "after 16 tokens at 20 tokens/s that followed 1 token of attempts before, for 30 "),
+        ({"tokens_out": 0, "first_us": 0, "last_us": 0}, "after 1 token of attempts before, "),
+    ],
+)
+def test_the_end_of_a_continued_answer_counts_the_tokens_before(made: dict[str, Any], words: str) -> None:
+    found = story(finished(), rows=[a_row(mode="resume", continued=1, **made)])
+    assert words in the(found, "request.finished")
 
 
 @pytest.mark.parametrize(

@@ -80,5 +80,4 @@ def test_spans_are_exported_where_a_receiver_is_configured() -> None:
     settings = msgspec.structs.replace(SETTINGS, otel=OtelSettings(endpoint="http://collector:4318"))
     plans = plan(settings, size=Size(), config=Path("/c.toml"), flags=(), engine_python=ENGINE)
 
-    assert (plans[-1].name, plans[-1].command[-1], plans[-1].has_metrics) == ("otel", "otel", False)
-    assert all(process.has_metrics for process in plans[:-1])
+    assert (plans[-1].name, plans[-1].command[-1]) == ("otel", "otel")

@@ -30,6 +30,13 @@ def test_a_final_row_is_a_request_with_its_outcome_times_and_slo() -> None:
     assert sum(tally.histograms("millrace_ttft_seconds")[LANE].counts) == 2
 
 
+def test_a_continued_answer_is_timed_from_its_first_token_and_only_its_own_tokens_count() -> None:
+    tally = counted("worker", a_request(continued=4, continued_first_us=50_000, continued_last_us=90_000))
+    assert tally.histograms("millrace_ttft_seconds")[LANE].total == 0.05
+    assert values(tally, "millrace_slo_misses_total") == {LANE: 0}
+    assert values(tally, "millrace_tokens_total")[("m@v1", "out")] == 3
+
+
 def test_an_attempt_that_was_given_up_is_no_request_and_its_tokens_count() -> None:
     tally = counted("worker", a_request(final=0, outcome="engine_dead"))
     assert values(tally, "millrace_requests_total") == {}

@@ -24,6 +24,20 @@ def test_a_completed_request_is_held_to_its_classs_targets(targets: Targets, met
     assert is_met(a_request(), targets) is met
 
 
+@pytest.mark.parametrize(
+    ("targets", "met"),
+    [
+        (Targets(ttft_ms=50), True),
+        (Targets(ttft_ms=49), False),
+        (Targets(tpot_ms=32), True),
+        (Targets(tpot_ms=31), False),
+    ],
+)
+def test_an_answer_of_several_attempts_is_held_to_them_as_a_whole(targets: Targets, met: bool) -> None:
+    continued = a_request(continued=4, continued_first_us=50_000, continued_last_us=90_000)  # 7 tokens in 190 ms
+    assert is_met(continued, targets) is met
+
+
 @pytest.mark.parametrize("outcome", ["failed", "expired", "rejected"])
 def test_what_did_not_complete_missed(outcome: str) -> None:
     assert not is_met(a_request(outcome=outcome), Targets())

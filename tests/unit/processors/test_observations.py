@@ -5,8 +5,8 @@ from processors.observations import Observations
 from processors.policy import Policy
 from processors.queueing.lane import LaneQueue
 from processors.scheduler import Scheduler
-from tests.unit.processors.builders import T0_S, a_heartbeat, a_policy, a_scheduler, admit
-from topics.fleet import LaneFigures
+from tests.unit.processors.builders import DEPLOYMENT, T0_S, a_heartbeat, a_policy, a_scheduler, admit, beat
+from topics.fleet import LaneFigures, StepSample
 
 
 def of(scheduler: Scheduler, latency_class: str, *, now_s: float = T0_S) -> LaneFigures:
@@ -57,6 +57,24 @@ def test_where_batches_run_whole_the_batch_is_what_was_dispatched() -> None:
     scheduler.on_wake(now_s=T0_S + 10)
     assert of(scheduler, "interactive").batch_size == 3
     assert of(scheduler, "bulk").batch_size == 0
+
+
+def test_nothing_was_learned_before_a_worker_has_told_how_it_batches() -> None:
+    scheduler = a_scheduler()
+    assert scheduler.learned() is None
+    step = StepSample(duration_us=20_000, decoding=1, kv_tokens=100, prefill_tokens=0)
+    beat(scheduler, samples=[step])
+    told = scheduler.learned()
+    assert told is not None
+    assert (told.deployment, told.samples) == (DEPLOYMENT, 1)
+
+
+def test_a_lane_that_waits_for_room_does_not_defer() -> None:
+    observations, scheduler = Observations(), a_scheduler()
+    observations.on_decision(Decision(deferral=Deferral(why=Why("credit"), queued=1, has_room=False)))
+    admit(scheduler, 0)
+    told = observations.figures(scheduler.lanes, scheduler._controller, running=None, now_s=T0_S)
+    assert not any(lane.is_deferring for lane in told)
 
 
 def test_only_a_lane_with_a_queue_defers() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from processors.effects import Answer, Dispatch
+from processors.effects import Answer, Dispatch, Trace
 from processors.events import Address, Handback
 from processors.policy import ClassPolicy
 from processors.routing.fleet import PARKED_S
@@ -22,9 +22,10 @@ from tests.unit.processors.builders import (
     of_kind,
 )
 from topics import names
-from topics.dispatches import Return
+from topics.dispatches import Return, Told
 from topics.fleet import Credits
 from topics.responses import CancelledRequest, Usage
+from topics.trace import RequestRow
 
 CLASSES = {**a_policy().classes, "bulk": ClassPolicy(priority=3, deadline_ms=86_400_000, queue_limit=9, yields=True)}
 
@@ -104,14 +105,57 @@ def test_what_was_parked_does_not_go_straight_back() -> None:
     assert again.deadline_at_ms == bulk.deadline_at_ms
 
 
-def test_what_was_parked_goes_before_what_came_after_it() -> None:
+def test_what_was_told_of_a_parked_answer_goes_with_its_next_dispatch() -> None:
+    scheduler = a_yielding_scheduler()
+    (bulk,) = dispatches([*beat(scheduler, free=32), *admit(scheduler, 0, latency_class="bulk")])
+    beat(scheduler, seq=2, free=32, seen={SENDER: 1})
+    told = Told(tokens=5, first_at_us=T0_MS * 1000, last_at_us=T0_MS * 1000 + 9)
+    (again,) = dispatches(handed_back(scheduler, msgspec.structs.replace(bulk, told=told)))
+    assert (bulk.told, again.told) == (None, told)
+
+
+def test_the_row_of_a_parked_request_that_is_cancelled_has_the_tokens_its_sender_got() -> None:
     scheduler = a_yielding_scheduler()
     (bulk,) = dispatches([*beat(scheduler, free=32), *admit(scheduler, 0, latency_class="bulk")])
     beat(scheduler, seq=2, credits=full(0), seen={SENDER: 1})
+    produced_us = bulk.stations.produced_at_us
+    told = Told(tokens=5, first_at_us=produced_us + 70_000, last_at_us=produced_us + 90_000)
+    handed_back(scheduler, msgspec.structs.replace(bulk, told=told))
+    effects = scheduler.on_cancel(a_cancellation(bulk.id), now_s=T0_S)
+    (row,) = [e.row for e in of_kind(effects, Trace) if isinstance(e.row, RequestRow)]
+    assert (row.outcome, row.tokens_out, row.answer_tokens) == ("cancelled", 0, 5)
+    assert (row.answer_first_us, row.answer_last_us) == (70_000, 90_000)
+
+
+def test_what_was_parked_goes_before_what_came_after_it() -> None:
+    scheduler = a_yielding_scheduler()
+    beat(scheduler, free=32)
+    (bulk,) = dispatches(admit(scheduler, 0, latency_class="bulk", deadline_ms=70_000_000))
+    beat(scheduler, seq=2, credits=full(0), seen={SENDER: 1})
     admit(scheduler, 1, 2, latency_class="bulk", deadline_ms=80_000_000)
-    handed_back(scheduler, msgspec.structs.replace(bulk, deadline_at_ms=bulk.deadline_at_ms - 10_000_000))
+    handed_back(scheduler, bulk)
     first, *_ = dispatches(beat(scheduler, seq=3, free=5, seen={SENDER: 1}))
     assert first.hop == 1
+
+
+def test_what_comes_back_is_due_when_it_was_before() -> None:
+    rules = ClassPolicy(priority=1, deadline_ms=60_000, queue_limit=9, ttft_ms=1000, tpot_ms=50)
+    scheduler = a_scheduler(classes={**CLASSES, "interactive": rules})
+    beat(scheduler, free=1)
+    (patient,) = dispatches(admit(scheduler, 0, deadline_ms=50_000))
+    admit(scheduler, 1, deadline_ms=40_000)
+    handed_back(scheduler, patient)
+    assert [record.id for record in dispatches(beat(scheduler, seq=2, free=4, seen={SENDER: 1}))] == ["r1", "r0"]
+
+
+def test_what_an_older_release_dispatched_is_due_by_its_class() -> None:
+    rules = ClassPolicy(priority=1, deadline_ms=60_000, queue_limit=9, ttft_ms=1000, tpot_ms=50)
+    scheduler = a_scheduler(classes={**CLASSES, "interactive": rules})
+    beat(scheduler, free=1)
+    (first,) = dispatches(admit(scheduler, 0))
+    handed_back(scheduler, msgspec.structs.replace(first, due_at_ms=0))
+    (again,) = dispatches(beat(scheduler, seq=2, free=4, seen={SENDER: 1}))
+    assert (first.due_at_ms, again.due_at_ms) == (T0_MS + 1000, T0_MS + 1000)
 
 
 def test_cancelled_while_parked_it_ends_with_what_it_has_used() -> None:

@@ -80,6 +80,22 @@ def test_a_request_larger_than_the_burst_needs_a_full_bucket() -> None:
     assert take(quotas, "r2", tokens=90) == pytest.approx(90)
 
 
+def test_an_oversized_request_that_has_ended_makes_room_for_the_next() -> None:
+    quotas = a_quota(tokens_per_min=60)
+    take(quotas, "r1", tokens=600)
+    assert take(quotas, "r2", tokens=600) == pytest.approx(600)
+    quotas.settle("r1", used_tokens=30)
+    assert take(quotas, "r2", tokens=600) == pytest.approx(30)
+    assert take(quotas, "r2", tokens=600, now_s=T0_S + 30) is None
+
+
+def test_a_record_that_is_read_again_is_neither_denied_nor_charged() -> None:
+    quotas = a_quota(requests_per_s=2, tokens_per_min=60, concurrent=2)
+    assert [take(quotas, "r1", tokens=60), take(quotas, "r1", tokens=60)] == [None, None]
+    quotas.settle("r1", used_tokens=0)
+    assert take(quotas, "r2", tokens=60) is None
+
+
 def test_concurrent_requests_make_room_once_each() -> None:
     quotas = a_quota(concurrent=2)
     assert [take(quotas, "r1"), take(quotas, "r2")] == [None, None]
@@ -130,6 +146,39 @@ def test_the_scheduler_rejects_what_is_over_a_quota_and_says_when_to_retry() -> 
     assert rejected.error.retryable is True
     assert rejected.error.retry_after_s == pytest.approx(1)
     assert rejected.error.message.startswith("tenant 'default' is at its limit of 1 requests per second")
+
+
+def test_an_answer_counts_as_long_as_it_may_become() -> None:
+    scheduler = limited(tokens_per_min=600)
+    assert len(rejections(admit(scheduler, *range(10), body=a_body(max_tokens=100)))) == 5
+    assert scheduler.queued == 5
+
+
+def test_every_answer_of_a_request_counts() -> None:
+    assert len(rejections(admit(limited(tokens_per_min=600), 0, 1, body=a_body(max_tokens=100, n=5)))) == 1
+
+
+def test_an_answer_without_a_limit_counts_as_long_as_is_assumed() -> None:
+    assert len(rejections(admit(limited(tokens_per_min=1200), *range(5), body=a_body(max_tokens=None)))) == 3
+
+
+def test_what_an_answer_did_not_use_is_given_back() -> None:
+    scheduler = limited(tokens_per_min=600)
+    admit(scheduler, 0, body=a_body(max_tokens=500))
+    (dispatch,) = of_kind(beat(scheduler), Dispatch)
+    assert len(rejections(admit(scheduler, 1, body=a_body(max_tokens=500)))) == 1
+    scheduler.on_completion(a_finished(dispatch.record.origin))
+    assert rejections(admit(scheduler, 2, body=a_body(max_tokens=500))) == []
+
+
+def test_a_limit_below_what_one_request_may_use_does_not_lock_its_tenant_out() -> None:
+    scheduler = limited(tokens_per_min=60)
+    assert rejections(admit(scheduler, 0, body=a_body(max_tokens=500))) == []
+    (rejected,) = rejections(admit(scheduler, 1, body=a_body(max_tokens=500)))
+    assert rejected.error is not None
+    assert rejected.error.retry_after_s is not None
+    scheduler.on_cancel(a_cancellation("r0"), now_s=T0_S)
+    assert rejections(admit(scheduler, 2, body=a_body(max_tokens=500))) == []
 
 
 def test_a_cancelled_request_makes_room() -> None:

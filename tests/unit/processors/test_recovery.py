@@ -33,10 +33,10 @@ from tests.unit.processors.builders import (
 )
 from topics import names
 from topics.codec import encode
-from topics.dispatches import BatchPart, Cancel, Dispatch, Primary, Return, Stations
+from topics.dispatches import BatchPart, Cancel, Dispatch, Primary, Return, Stations, Told
 from topics.errors import IdConflict, RateLimited
 from topics.requests import ReplyTo
-from topics.responses import CancelledRequest, Completed, ErrorBody, Rejected, Started
+from topics.responses import CancelledRequest, Completed, ErrorBody, Rejected, Started, Usage
 
 LANE = names.Lane(MODEL, "interactive").topic
 RETURNS = names.returns_topic(MODEL)
@@ -375,6 +375,14 @@ def test_rows_of_hand_backs_have_the_next_hop() -> None:
     end = CancelledRequest(id="r3", origin=at(3).origin, attempt="p1")
     row = row_of_return(end, encode(a_return(a_dispatch(3, hop=1))), [])
     assert (row.hop, row.attempt, row.outcome, row.lane_offset) == (2, "p1", "cancelled", 3)
+
+
+def test_rows_of_hand_backs_tell_the_tokens_before_once() -> None:
+    told = Told(tokens=5, first_at_us=T0_MS * 1000 + 70_000, last_at_us=T0_MS * 1000 + 90_000)
+    usage = Usage(prompt_tokens=3, completion_tokens=5, total_tokens=8)
+    end = CancelledRequest(id="r3", origin=at(3).origin, attempt="p1", usage=usage)
+    row = row_of_return(end, encode(a_return(a_dispatch(3, told=told))), [])
+    assert (row.tokens_out, row.answer_tokens, row.continued_last_us - row.continued_first_us) == (0, 5, 20_000)
 
 
 def test_runs_of_the_past_are_those_of_requests_that_were_named() -> None:

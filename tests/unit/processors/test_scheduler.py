@@ -7,7 +7,7 @@ import pytest
 
 from processors.effects import Answer, Dispatch, Forward, PauseLane, ResumeLane, Trace
 from processors.policy import ClassPolicy, Identity
-from processors.scheduler import Scheduler
+from processors.scheduler import WITHDRAWN_KEPT, Scheduler
 from tests.unit.processors.builders import (
     DEPLOYMENT,
     REPLIES,
@@ -352,6 +352,39 @@ def test_a_draining_deployment_gets_no_work_and_its_model_queues() -> None:
     assert scheduler.queued == 1
     effects = scheduler.on_control(DeploymentState(deployment=DEPLOYMENT, state="active"), now_s=T0_S)
     assert len(dispatches(effects)) == 1
+
+
+def test_deployments_that_are_gone_are_not_remembered_for_ever() -> None:
+    scheduler = a_scheduler()
+    for name in (DEPLOYMENT, *(f"m@w{number}" for number in range(WITHDRAWN_KEPT + 5))):
+        scheduler.on_control(DeploymentState(deployment=name, state="retired"), now_s=T0_S)
+    assert len(scheduler._withdrawn) == WITHDRAWN_KEPT
+    beat(scheduler)
+    assert [answer.records[0].error.code for answer in of_kind(admit(scheduler, 0), Answer)] == ["model_not_found"]
+
+
+def deferrals(effects: list[Any]) -> list[str]:
+    rows = [effect.row for effect in of_kind(effects, Trace)]
+    return [row.reason for row in rows if isinstance(row, EventRow) and row.kind == "lane.deferred"]
+
+
+def test_why_requests_wait_is_in_the_account() -> None:
+    scheduler = a_scheduler()
+    assert deferrals(admit(scheduler, 0)) == ["no_worker"]
+    assert deferrals(admit(scheduler, 1)) == []
+    assert deferrals(beat(scheduler, free=1)) == ["credit"]
+    assert deferrals(scheduler.on_wake(now_s=T0_S + 0.5)) == []
+    assert deferrals(scheduler.on_wake(now_s=T0_S + 1.0)) == ["credit"]
+
+
+def test_work_that_is_handed_back_is_at_its_worker_no_more() -> None:
+    scheduler = a_scheduler()
+    (dispatch,) = dispatches([*beat(scheduler), *admit(scheduler, 0)])
+    scheduler.on_cancel(a_cancellation("r0"), now_s=T0_S)
+    residents = scheduler._controller._residents  # type: ignore[attr-defined]  # it batches continuously
+    assert len(residents) == 1
+    scheduler.on_return(a_handback(dispatch), now_s=T0_S)
+    assert len(residents) == 0
 
 
 def rejection(scheduler: Any, arrival: Any) -> Any:

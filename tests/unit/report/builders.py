@@ -49,6 +49,7 @@ def some_facts(**fields: Any) -> facts.Facts:
                 facts.Version(
                     deployment="tiny@v1",
                     attempts=9,
+                    requests=8,
                     completed=8,
                     failed=0,
                     resumed=1,

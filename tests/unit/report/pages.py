@@ -18,7 +18,7 @@ class _Balance(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.ids += [value for name, value in attrs if name == "id" and value]
-        if tag not in ("meta", "br", "col"):
+        if tag not in ("meta", "br", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

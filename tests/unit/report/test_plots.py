@@ -1,11 +1,13 @@
 import xml.etree.ElementTree as ET
 
+import pytest
+
 from pipeline.report.markup import Markup, element, joined
 from pipeline.report.numbers import COUNT, DURATION_MS
 from pipeline.report.plots.areas import areas, stacked
 from pipeline.report.plots.bars import Bar, lying
 from pipeline.report.plots.frame import Span
-from pipeline.report.plots.lines import Line, lines, runs
+from pipeline.report.plots.lines import Line, key, lines, runs
 from tests.unit.report.pages import SVG
 
 SPAN = Span(from_s=1_795_003_200, to_s=1_795_003_260, step_s=10)
@@ -39,8 +41,28 @@ def test_a_target_far_above_the_values_is_told_and_does_not_press_them_flat() ->
 
     assert 'class="target"' in near
     assert 'class="target"' not in far
-    assert "target 60\u00a0s ↑" in far
     assert "Target 60\u00a0s." in far
+
+
+def test_a_target_lies_under_the_lines_and_its_words_are_in_the_key() -> None:
+    line = a_line(*range(1, 7))
+    picture = lines("n", "t", SPAN, [line], DURATION_MS, target=5)
+
+    assert picture.index('class="target"') < picture.index('class="line p50"')
+    assert "target" not in "".join(text.text or "" for text in ET.fromstring(picture).findall(f".//{SVG}text"))
+    assert key([line], DURATION_MS, target=5) == [("stroke p50", "p50"), ("stroke aim", "target 5\u00a0ms")]
+    assert key([line], DURATION_MS, target=60_000)[-1] == ("stroke aim", "target 60\u00a0s, above the axis")
+
+
+def test_names_stand_beside_the_last_points_and_the_first_line_lies_on_top() -> None:
+    early, late = a_line(1, 2, 2, None, None, None), Line(name="p95", values=[3] * 3 + [None] * 3, tone="p95")
+    svg = ET.fromstring(lines("n", "t", SPAN, [early, late], DURATION_MS, named=True))
+
+    names = [text for text in svg.findall(f".//{SVG}text") if (text.get("class") or "").startswith("name ")]
+    drawn = svg.findall(f".//{SVG}polyline")
+    end_x = float((drawn[0].get("points") or "").split(" ")[-1].split(",")[0])
+    assert [float(name.get("x") or 0) - end_x for name in names] == pytest.approx([6, 6], abs=0.1)
+    assert [line.get("class") for line in drawn] == ["line p95", "line p50"]
 
 
 def test_a_picture_without_values_is_a_picture() -> None:

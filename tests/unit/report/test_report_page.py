@@ -39,7 +39,7 @@ def test_names_from_outside_are_escaped() -> None:
     text = page()
 
     assert "<script>" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "&lt;script&gt;alert(1)&lt;/<wbr>script&gt;" in text
     assert "&lt;acme &amp; sons&gt;" in text
 
 
@@ -54,11 +54,26 @@ def test_colours_follow_the_readers_preference_and_paper_is_light() -> None:
     assert "@media print" in text
 
 
+def test_lines_have_a_key_and_their_names_have_their_colours() -> None:
+    text = page()
+
+    assert "svg .name { fill: currentColor;" in text
+    assert text.count('<i class="stroke p99"></i>') == text.count('class="name p99"') > 0
+
+
+def test_names_break_where_a_part_of_them_ends_and_numbers_stay_with_their_unit() -> None:
+    text = page()
+
+    assert "inference.<wbr>requests.<wbr>tiny.<wbr>interactive" in text
+    assert "white-space: nowrap" not in text.split("th, td {")[1].split("}")[0]
+
+
 def test_a_class_below_its_objective_is_marked_by_more_than_colour() -> None:
     text = page(classes=[a_class(attainment=0.8), a_class(model="other", attainment=0.95)])
 
     assert text.count('class="missed"') == 1
     assert "✗ 80" in text
+    assert '/ </i></span><span class="part">90\u00a0%</span>' in text
 
 
 def test_a_class_without_targets_has_no_attainment() -> None:
@@ -81,10 +96,15 @@ def test_without_prices_time_is_shown_and_no_cost() -> None:
         (a_lane(), "✓ Every request has exactly one end"),
         (a_lane(produced=11), "– 1 request has no end yet"),
         (a_lane(final_rows=12), "✗ 2 requests have two final rows"),
+        (a_lane(produced=9), "✗ 1 more end than places in the log"),
     ],
 )
 def test_the_verdict_on_requests(lane: object, says: str) -> None:
     assert says in ends_verdict([lane])  # type: ignore[list-item]
+
+
+def test_what_one_lane_has_too_many_does_not_make_up_for_what_another_lacks() -> None:
+    assert "✗ 2 more ends" in ends_verdict([a_lane(produced=8), a_lane(lane_partition=1, produced=12)])
 
 
 def test_the_verdict_on_gpu_time_names_the_start_that_does_not_hold() -> None:

@@ -56,6 +56,10 @@ def test_labels_that_would_meet_are_moved_apart_and_stay_inside() -> None:
     assert moved[-1] <= 110
 
 
+def test_labels_that_meet_move_both_ways_and_others_stay() -> None:
+    assert apart([20, 50, 50, 90], low=10, high=110) == [20, 50 - LABEL_GAP / 2, 50 + LABEL_GAP / 2, 90]
+
+
 def test_buckets_of_a_span_end_with_it() -> None:
     assert list(Span(from_s=0, to_s=25, step_s=10).starts) == [0, 10, 20]
 

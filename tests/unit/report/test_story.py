@@ -74,6 +74,37 @@ def test_an_attempt_whose_worker_died_is_known_by_its_event_and_lasts_until_the_
     assert taken.is_accepted
 
 
+def test_attempts_are_in_the_order_of_their_hops_whatever_their_clocks_say_and_numbered() -> None:
+    handed_back = an_attempt(attempt="x1", started_us=4_800, last_us=0, outcome="returned", is_accepted=False)
+    heir = an_attempt(attempt="x2", hop=1, mode="resume", started_us=4_700)
+
+    (story,) = stories("r", [heir, handed_back], [])
+
+    assert [track.name for track in story.tracks] == [
+        "attempt 1, x1, hop 0 · fresh · stop",
+        "attempt 2, x2, hop 1 · resume · stop",
+    ]
+    assert (story.number_of("x2"), story.number_of("")) == (2, 0)
+    assert story.first.attempt == "x1"
+
+
+def test_of_a_hop_the_take_over_comes_second() -> None:
+    taken = an_attempt(attempt="y", mode="resume", started_us=3_900)
+
+    (story,) = stories("r", [taken, an_attempt(is_accepted=False)], [])
+
+    assert [track.attempt for track in story.tracks] == ["a1", "y"]
+
+
+def test_a_lost_attempt_counts_and_a_processors_end_does_not() -> None:
+    ended = an_attempt(attempt="", started_us=0, first_us=0, last_us=0, finished_us=60_000, outcome="cancelled")
+
+    (story,) = stories("r", [ended, an_attempt(is_accepted=False)], [an_event("attempt.started", 2_000, attempt="a0")])
+
+    assert [(track.number, track.attempt) for track in story.tracks] == [(1, "a0"), (2, "a1"), (0, "")]
+    assert story.tracks[-1].name == "in the processor"
+
+
 def test_two_requests_that_share_an_id_are_two_stories_with_their_own_events() -> None:
     first, second = an_attempt(), an_attempt(lane_offset=6)
     events = [an_event("request.admitted", 1_000), an_event("request.admitted", 1_000, origin=second.origin)]

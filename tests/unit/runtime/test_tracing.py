@@ -7,7 +7,7 @@ import pytest
 from pipeline.runtime import tracing
 from pipeline.runtime.tracing import TraceShipper, Untraced
 from topics.errors import TransportError
-from topics.trace import EventRow, Row
+from topics.trace import EventRow, Row, TextRow
 
 
 class Faulty:
@@ -19,6 +19,23 @@ class Faulty:
 
 def a_row() -> EventRow:
     return EventRow(ts=1, kind="request.admitted", component="processor", process="p")
+
+
+def a_text(chars: int) -> TextRow:
+    return TextRow(
+        ts=1,
+        request_id="r",
+        lane_topic="lane",
+        lane_partition=0,
+        lane_offset=0,
+        attempt="a",
+        tenant="t",
+        latency_class="bulk",
+        model="m",
+        deployment="m@v1",
+        prompt="x" * chars,
+        answer="",
+    )
 
 
 async def test_a_fault_of_the_shipping_is_told(
@@ -62,6 +79,16 @@ async def test_rows_are_told_when_the_broker_has_them(monkeypatch: pytest.Monkey
     await asyncio.wait_for(shipper.wait_delivered(mark), 10)
     await shipper.stop()
     assert told == [a_row()]
+
+
+async def test_texts_count_for_as_many_rows_as_they_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "INTERVAL_S", 0)
+    shipper = TraceShipper(Taking(), process="p")
+    marks = [shipper.add(a_text(5 * tracing.ROW_CHARS)), shipper.add(a_row()), shipper.add(a_text(0))]
+    await shipper.start()
+    await asyncio.wait_for(shipper.wait_delivered(marks[-1]), 10)
+    await shipper.stop()
+    assert (marks, shipper.delivered) == ([6, 7, 8], 8)
 
 
 async def test_rows_that_the_broker_did_not_take_are_not_told() -> None:

@@ -14,6 +14,7 @@ from pipeline.settings import (
     Settings,
     SimulatedDeployment,
     TopicSettings,
+    TraceSettings,
     load,
     masked,
 )
@@ -88,6 +89,7 @@ def test_a_class_keeps_what_is_not_changed() -> None:
 def test_secrets_are_masked_and_the_rest_is_shown() -> None:
     secret = Settings(
         kafka=KafkaSettings(username="me", password="hush", ssl_password="hush"),
+        trace=TraceSettings(hash_key="hush"),
         clickhouse=ClickHouseSettings(url="https://me:hush@ch:8443/?a=b", password="hush", reader_password="hush"),
     )
     shown = masked(secret)

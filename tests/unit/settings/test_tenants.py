@@ -8,6 +8,7 @@ from pipeline.settings.checks import check
 from pipeline.settings.model import TenantSettings
 from processors.policy import EVERY_TENANT, Policy, TenantPolicy
 from topics.errors import SettingsError
+from topics.texts import TextRules
 
 
 def policy_with(**tenants: TenantSettings) -> Policy:
@@ -23,6 +24,14 @@ def policy_with(**tenants: TenantSettings) -> Policy:
 def test_everything_that_is_set_for_a_tenant_reaches_the_scheduler() -> None:
     limits = {"weight": 2.0, "requests_per_s": 5.0, "tokens_per_min": 600, "concurrent": 3, "shares_cache": True}
     assert policy_with(acme=TenantSettings(**limits)).tenant("acme") == TenantPolicy(**limits)  # type: ignore[arg-type]
+
+
+def test_what_is_kept_of_texts_reaches_scheduler_and_worker() -> None:
+    flags = ('tenants.acme.texts="full"', 'tenants."*".texts="none"')
+    rules = load(environ={"MILLRACE_HASH_KEY": "hush"}, flags=flags).text_rules()
+    assert rules == TextRules(tenants={"acme": "full", "*": "none"}, key="hush")
+    assert policy_with(acme=TenantSettings(texts="full")).texts == TextRules(tenants={"acme": "full"})
+    assert Settings().text_rules().of("anybody") == "hash"
 
 
 def test_a_tenant_without_a_section_is_like_every_other() -> None:

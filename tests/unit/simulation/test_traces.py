@@ -50,13 +50,35 @@ def test_mooncake_is_read_with_its_shared_beginnings(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_form_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="has the columns a, b; known are: arrival_s, input_tokens"):
+    with pytest.raises(InvalidRequest, match="the columns a, b; a trace has a row for each request, with: arrival_s"):
         read_trace(written(tmp_path, "other.csv", "a,b\n1,2\n"))
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match=r"line 3 is no request of a trace"):
         read_trace(written(tmp_path, "broken.csv", "arrival_s,input_tokens,output_tokens\n1,2,3\nx,2,3\n"))
+
+
+def test_what_is_packed_is_unpacked_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(gzip.compress(PLAIN.encode()))
+    assert len(read_trace(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot read the trace .*trace.csv: No such file"),
+        (gzip.compress(PLAIN.encode() * 50)[:40], "is neither text nor whole gzip"),
+        (b"\xff\xfe\x00", "is neither text nor whole gzip"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, says: str) -> None:
+    path = tmp_path / "trace.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InvalidRequest, match=says):
+        read_trace(path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_partitions_of_two_topics_have_numbers_of_their_own() -> None:
 
 
 def test_a_judgement_becomes_a_row_at_the_time_of_its_record() -> None:
-    said = Feedback(id="order-42", signal="thumbs", score=0.5, source="web")
+    said = Feedback(id="order-42", signal="thumbs", score=0.5, source="web", tenant="acme", model="m")
     message = feedback_log().message_of(a_record(encode(said)), FEEDBACK_KP)
 
     assert message is not None
@@ -31,7 +31,16 @@ def test_a_judgement_becomes_a_row_at_the_time_of_its_record() -> None:
     assert message.rows.schema.equals(SCHEMAS["feedback"])
     (row,) = message.rows.to_pylist()
     assert int(row.pop("ts").timestamp() * 1000) == 1_795_000_000_123
-    assert row == {"request_id": "order-42", "signal": "thumbs", "score": 0.5, "label": "", "source": "web"}
+    who = {"request_id": "order-42", "tenant": "acme", "model": "m"}
+    assert row == {**who, "signal": "thumbs", "score": 0.5, "label": "", "source": "web"}
+
+
+def test_who_does_not_say_whose_answer_it_is_is_recorded_all_the_same() -> None:
+    message = feedback_log().message_of(a_record(b'{"type":"feedback","id":"a","signal":"s","score":1}'), FEEDBACK_KP)
+
+    assert message is not None
+    (row,) = message.rows.to_pylist()
+    assert (row["tenant"], row["model"]) == ("", "")
 
 
 def test_a_label_has_no_score() -> None:

@@ -50,6 +50,13 @@ def test_statements_are_split_at_line_ends_and_name_the_database() -> None:
     ]
 
 
+def test_what_a_migration_is_for_is_its_first_sentence() -> None:
+    text = "-- One thing\n-- and another. More of it.\nCREATE VIEW {database}.b AS SELECT 1;\n-- Later.\n"
+
+    assert Migration(version=1, name="a", text=text).about == "One thing and another"
+    assert all(migration.about for migration in FILES)
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "a`; DROP TABLE x", "1a", "ä"])
 def test_a_database_that_is_no_identifier_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="cannot name a database"):

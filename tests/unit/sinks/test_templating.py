@@ -2,11 +2,12 @@
 
 import pytest
 
+from sinks.clickhouse.erasure import Found, Identity, Whose, chosen, of_request, of_tenant
 from sinks.clickhouse.erasure import statements as erasures
 from sinks.clickhouse.migrations.runner import load_migrations
 from sinks.clickhouse.migrations.templating import on_cluster, statements
 from sinks.clickhouse.retention import DEFAULT_DAYS, changes, check_days
-from topics.errors import SettingsError
+from topics.errors import InvalidRequest, SettingsError
 
 FILES = load_migrations()
 EVERY = [statement for migration in FILES for statement in migration.statements("acme", "account")]
@@ -72,12 +73,51 @@ def test_a_table_that_keeps_its_rows_for_ever_is_named() -> None:
 
 
 def test_a_name_cannot_break_out_of_its_literal() -> None:
-    (first, *_) = erasures("acme", request="x' OR 1 = 1 --\\")
+    hostile = "x' OR 1 = 1 --\\"
+    found = Found(request=hostile, identity=Identity(hostile, hostile), is_alone=True)
+    conditions = [*of_request(found).values(), *of_tenant("acme", hostile).values()]
 
-    assert "= 'x\\' OR 1 = 1 --\\\\' SETTINGS" in first
+    assert all("'x\\' OR 1 = 1 --\\\\'" in condition for condition in conditions)
+    assert not any("x' OR" in condition for condition in conditions)
 
 
 def test_a_tenants_feedback_goes_before_the_requests_that_tell_whose_it_is() -> None:
-    order = [statement.split()[2] for statement in erasures("acme", tenant="t")]
+    order = [statement.split()[2] for statement in erasures("acme", of_tenant("acme", "t"))]
 
-    assert order == ["`acme`.feedback", "`acme`.requests", "`acme`.events", "`acme`.requests_by_minute"]
+    assert order[:2] == ["`acme`.feedback", "`acme`.requests"]
+    assert set(order[2:]) == {"`acme`.events", "`acme`.requests_by_minute", "`acme`.texts"}
+
+
+TWINS = [Identity("acme", "large"), Identity("acme", "tiny"), Identity("globex", "tiny")]
+
+
+@pytest.mark.parametrize(
+    ("whose", "meant"),
+    [
+        (Whose(request="r", tenant="globex"), TWINS[2]),
+        (Whose(request="r", model="large"), TWINS[0]),
+        (Whose(request="r", tenant="acme", model="tiny"), TWINS[1]),
+    ],
+)
+def test_one_of_several_requests_with_an_id_can_be_named(whose: Whose, meant: Identity) -> None:
+    assert chosen(whose, TWINS) == Found(request="r", identity=meant, is_alone=False)
+
+
+@pytest.mark.parametrize("whose", [Whose(request="r"), Whose(request="r", tenant="acme")])
+def test_an_id_of_several_requests_is_refused_with_what_would_name_one(whose: Whose) -> None:
+    with pytest.raises(InvalidRequest, match="requests have the id r: say which, by --tenant acme --model large; "):
+        chosen(whose, TWINS)
+
+
+def test_feedback_that_does_not_say_whose_it_is_goes_only_with_the_only_request_of_its_id() -> None:
+    alone, shared = (of_request(Found(request="r", identity=TWINS[0], is_alone=is_alone)) for is_alone in (True, False))
+
+    assert "tenant IN ('', 'acme') AND model IN ('', 'large')" in alone["feedback"]
+    assert "''" not in shared["feedback"]
+    assert chosen(Whose(request="r", tenant="initech"), TWINS) is None
+
+
+def test_minutes_are_kept_as_long_as_what_they_are_made_of() -> None:
+    with pytest.raises(SettingsError, match="requests_by_minute is kept 10 days and requests 90"):
+        check_days({"requests_by_minute": 10})
+    check_days({"requests_by_minute": 10, "requests": 10})

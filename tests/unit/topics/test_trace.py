@@ -16,8 +16,11 @@ from topics.trace import (
     FeedbackRow,
     GpuRow,
     RequestRow,
+    RolloutRow,
     Row,
+    ScalingRow,
     StepRow,
+    TextRow,
     TraceBuffer,
     decode_rows,
     encode_rows,
@@ -78,6 +81,47 @@ GPU = GpuRow(
     idle_ns=99_999_999,
 )
 FEEDBACK = FeedbackRow(ts=TS, request_id="order-42", signal="helpful", score=0.5, source="survey")
+TEXT = TextRow(
+    ts=TS,
+    request_id="order-42",
+    lane_topic="inference.requests.m.bulk",
+    lane_partition=0,
+    lane_offset=7,
+    attempt="k3f9",
+    tenant="acme",
+    latency_class="bulk",
+    model="m",
+    deployment="m@v1",
+    prompt="user: Hällo",
+    answer="",
+)
+SCALING = ScalingRow(
+    ts=TS,
+    decision_id="s1",
+    scaler="scaler-1",
+    model="m",
+    deployment="m@v1",
+    action="up",
+    reason="lag",
+    replicas_before=1,
+    replicas_wanted=2,
+    replicas_after=2,
+    lag_s=3.5,
+    ready_ts=TS + 30_000_000,
+)
+ROLLOUT = RolloutRow(
+    ts=TS,
+    decision_id="d1",
+    rollout_id="m-v2",
+    model="m",
+    stable="m@v1",
+    canary="m@v2",
+    stage=1,
+    action="start",
+    reason="asked",
+    weight_after=0.3,
+    p_value=0.5,
+)
 ROWS: dict[str, Row] = {
     "events": EVENT,
     "requests": REQUEST,
@@ -85,6 +129,9 @@ ROWS: dict[str, Row] = {
     "engine_steps": STEP,
     "gpu_samples": GPU,
     "feedback": FEEDBACK,
+    "texts": TEXT,
+    "scaling_decisions": SCALING,
+    "rollout_decisions": ROLLOUT,
 }
 
 
@@ -98,7 +145,9 @@ def test_rows_come_back_as_they_were(table: str) -> None:
 def _as_read(row: Row) -> dict[str, object]:
     fields = msgspec.structs.asdict(row)
     times: dict[str, object] = {
-        name: _moment(fields[name]) for name in ("ts", "since_ts", "produced_ts", "formed_ts") if name in fields
+        name: _moment(fields[name])
+        for name in ("ts", "since_ts", "produced_ts", "formed_ts", "ready_ts")
+        if name in fields
     }
     return {**fields, **times}
 

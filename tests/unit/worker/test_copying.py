@@ -8,7 +8,7 @@ import pytest
 from pipeline.worker.effects import Acknowledge, Follow, Send, Submit, Unfollow
 from pipeline.worker.watching import Place, Watch
 from tests.unit.worker.builders import a_body, a_dispatch, a_usage
-from tests.unit.worker.test_core import NOW_US, Bench, of
+from tests.unit.worker.test_core import LOG_MS, NOW_US, Bench, of
 from topics.codec import decode_response, decode_return
 from topics.dispatches import Cancel, Dispatch, Primary
 from topics.requests import ReplyTo
@@ -69,7 +69,7 @@ class Follower:
         (self.follow,) = of(self.bench.take(a_copy(stream=stream)), Follow)
 
     def log(self, *records: Response) -> "Follower":
-        self.bench.keep(self.bench.core.on_log([(self.follow.serial, r) for r in records], NOW_US))
+        self.bench.keep(self.bench.core.on_log([(self.follow.serial, r, LOG_MS) for r in records], NOW_US))
         return self
 
     @property
@@ -202,10 +202,10 @@ class TakenOver:
         (self.own,) = of(self.bench.take(a_copy(stream=stream)), Follow)
         (begun,) = self.sent
         log = [*(own(record) for record in before), begun]
-        self.bench.keep(self.bench.core.on_log([(self.own.serial, record) for record in log], NOW_US))
+        self.bench.keep(self.bench.core.on_log([(self.own.serial, record, LOG_MS) for record in log], NOW_US))
 
     def log(self, *records: Response) -> "TakenOver":
-        self.bench.keep(self.bench.core.on_log([(self.own.serial, record) for record in records], NOW_US))
+        self.bench.keep(self.bench.core.on_log([(self.own.serial, record, LOG_MS) for record in records], NOW_US))
         return self
 
     @property
@@ -261,7 +261,7 @@ def test_a_copy_that_was_cancelled_meanwhile_ends_after_its_tokens() -> None:
     bench.take(Cancel(id="second", tenant="acme"))
     (begun,) = [decode_response(send.value) for send in of(bench.effects, Send)]
     records = (own(started("c1")), own(delta(0, "a", "c1")), begun)
-    (send,) = of(bench.core.on_log([(follow.serial, record) for record in records], NOW_US), Send)
+    (send,) = of(bench.core.on_log([(follow.serial, record, LOG_MS) for record in records], NOW_US), Send)
     end = decode_response(send.value)
     assert isinstance(end, CancelledRequest)
     assert end.next_seq == 1

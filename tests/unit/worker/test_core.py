@@ -12,20 +12,23 @@ from topics.codec import decode_response
 from topics.dispatches import Cancel, Dispatch, Owner
 from topics.errors import Cancelled
 from topics.responses import Failed, Response
+from topics.texts import NOTHING_KEPT, TextRules
 from topics.trace import RequestRow
 
 T = TypeVar("T")
 NOW_US = 2_000_000
 SECOND_US = 1_000_000
+LOG_MS = 1_500
+"""Broker time of what is read from the log."""
 
 
 class Bench:
     """A core with one active slot and a list of everything it wanted."""
 
-    def __init__(self, *, engine_is_ready: bool = True, attempts: str = "a") -> None:
+    def __init__(self, *, engine_is_ready: bool = True, attempts: str = "a", texts: TextRules = NOTHING_KEPT) -> None:
         serial = itertools.count(1)
         identity = Identity(worker="w", run="run", deployment="m@v1")
-        self.core = WorkerCore(identity, new_id=lambda: f"{attempts}{next(serial)}", return_partitions=1)
+        self.core = WorkerCore(identity, new_id=lambda: f"{attempts}{next(serial)}", return_partitions=1, texts=texts)
         self.slot = an_active_slot(0)
         self.effects: list[Effect] = []
         self._offsets: dict[SlotOwner, int] = {}
@@ -47,7 +50,7 @@ class Bench:
         follows = {effect.serial: effect for effect in of(self.effects, Follow)}
         records = [*before, *answers(self.effects)]
         found = [
-            (serial, record)
+            (serial, record, LOG_MS)
             for serial, follow in follows.items()
             for record in records
             if record.origin == follow.request.origin

@@ -9,10 +9,10 @@ from pipeline.worker.effects import Abort, Acknowledge, AddRow, Effect, Follow, 
 from pipeline.worker.resuming import Fate, Resume
 from pipeline.worker.watching import Gap
 from tests.unit.worker.builders import a_body, a_dispatch, a_usage
-from tests.unit.worker.test_core import NOW_US, SECOND_US, Bench, an_end, answers, kinds, of
+from tests.unit.worker.test_core import LOG_MS, NOW_US, SECOND_US, Bench, an_end, answers, kinds, of
 from topics import names
-from topics.codec import decode_response
-from topics.dispatches import Cancel
+from topics.codec import decode_response, decode_return
+from topics.dispatches import Cancel, Told
 from topics.errors import Cancelled
 from topics.responses import (
     CancelledRequest,
@@ -181,6 +181,49 @@ def test_the_account_counts_what_each_attempt_generated() -> None:
     assert (finished.completion_tokens, finished.prompt_tokens) == (1, 3 + 2)
 
 
+def test_the_row_of_a_continued_answer_says_what_was_told_before_and_when() -> None:
+    take_over = TakeOver(started("a"), delta("a", 0, 7, 8), delta("a", 2, 9))
+    take_over.read()
+    take_over.bench.outputs(an_end("a1"))
+    take_over.bench.keep(take_over.bench.core.on_delivered(["a1"], NOW_US))
+    (row,) = take_over.bench.rows()
+    after_us = LOG_MS * 1000 - row.produced_ts
+    assert (row.continued, row.continued_first_us, row.continued_last_us) == (3, after_us, after_us)
+    assert (row.answer_tokens, row.answer_first_us, row.answer_last_us) == (4, after_us, row.last_us)
+    assert row.answer_first_us < row.started_us < row.first_us
+
+
+def test_tokens_that_are_void_are_told_by_no_row() -> None:
+    take_over = TakeOver(started("a"), delta("a", 0, 7, 8), presence_penalty=1)
+    take_over.read()
+    take_over.bench.outputs(an_end("a1"))
+    take_over.bench.keep(take_over.bench.core.on_delivered(["a1"], NOW_US))
+    (row,) = take_over.bench.rows()
+    assert (row.continued, row.answer_tokens, row.answer_first_us) == (0, 1, row.first_us)
+
+
+def test_a_cancelled_take_over_counts_the_tokens_before_it() -> None:
+    take_over = TakeOver(started("a"), delta("a", 0, 7, 8))
+    take_over.bench.take(Cancel(id="order-42", tenant="acme"))
+    take_over.read()
+    take_over.bench.keep(take_over.bench.core.on_delivered(["a1"], NOW_US))
+    (row,) = take_over.bench.rows()
+    assert (row.outcome, row.tokens_out, row.answer_tokens) == ("cancelled", 0, 2)
+    assert 0 < row.answer_first_us == row.answer_last_us
+
+
+@pytest.mark.parametrize(
+    ("hop_of_first", "first_at_us"), [(0, 1_200_000), (1, LOG_MS * 1000)], ids=["told by that hop", "void since"]
+)
+def test_the_hop_before_knows_best_when_the_first_token_was_made(hop_of_first: int, first_at_us: int) -> None:
+    before = Told(tokens=32, first_at_us=1_200_000, last_at_us=1_450_000)
+    resume = Resume("own", hop=1, before=before)
+    records = (started("a"), progress("a", 0, 6), started("b", "restart", hop=hop_of_first), progress("b", 0, 7, 8))
+    for record in records:
+        resume.feed(record, LOG_MS)
+    assert resume.told == Told(tokens=2, first_at_us=first_at_us, last_at_us=LOG_MS * 1000)
+
+
 def test_without_streaming_the_body_has_the_text_of_all_attempts() -> None:
     take_over = TakeOver(started("a"), progress("a", 0, *range(32)), stream=False)
     (submit,) = of(take_over.read(), Submit)
@@ -216,7 +259,7 @@ def test_what_an_engine_cannot_continue_starts_over_and_is_run_only_if_it_counts
 def test_a_request_whose_answer_is_gone_in_part_starts_over_with_a_new_attempt() -> None:
     take_over = TakeOver()
     (follow,) = take_over.follows
-    take_over.bench.keep(take_over.bench.core.on_log([(follow.serial, Gap.CUT)], NOW_US))
+    take_over.bench.keep(take_over.bench.core.on_log([(follow.serial, Gap.CUT, 0)], NOW_US))
     (submit,) = of(take_over.read(), Submit)
     assert [(r.mode, r.attempt) for r in take_over.sent if isinstance(r, Started)] == [
         ("resume", "a1"),
@@ -267,6 +310,15 @@ def test_the_row_is_told_again_with_the_times_of_the_first_telling() -> None:
     assert {field: getattr(retold, field) for field in RequestRow.__struct_fields__} == {
         field: unknown.get(field, getattr(told, field)) for field in RequestRow.__struct_fields__
     }
+
+
+def test_a_row_that_is_told_again_counts_what_was_told_before_its_attempt() -> None:
+    before = (started("a"), delta("a", 0, 7), started("b", "resume", hop=1), delta("b", 1, 8, 9), completed("b", 3))
+    take_over = TakeOver(*before)
+    take_over.read()
+    _, retold = take_over.bench.rows()
+    assert (retold.attempt, retold.continued, retold.tokens_out, retold.answer_tokens) == ("b", 1, 2, 3)
+    assert retold.answer_first_us == LOG_MS * 1000 - retold.produced_ts
 
 
 def test_an_end_that_a_processor_wrote_has_its_row_from_there() -> None:
@@ -367,7 +419,7 @@ def test_a_cancellation_outlives_a_terminal_record_that_is_refused() -> None:
     assert isinstance(begun, Started)
     refused = [record for record in take_over.sent if not isinstance(record, CancelledRequest)]
     (follow,) = of(take_over.bench.effects, Follow)[-1:]
-    found = [(follow.serial, record) for record in (*take_over.before, *refused)]
+    found = [(follow.serial, record, LOG_MS) for record in (*take_over.before, *refused)]
     assert kinds(take_over.bench.keep(take_over.bench.core.on_log(found, NOW_US))) == ["cancelled"]
 
 
@@ -380,7 +432,7 @@ def test_refused_records_end_the_attempt_and_the_next_one_goes_on_after_what_the
     bench.keep(bench.core.on_undelivered(["a1"], NOW_US))
     again = bench.outputs(an_end("a1", error=Cancelled("aborted")))
     (follow,) = of(again, Follow)
-    found = [(follow.serial, record) for record in (*delivered, *answers(again))]
+    found = [(follow.serial, record, LOG_MS) for record in (*delivered, *answers(again))]
     (submit,) = of(bench.core.on_log(found, NOW_US), Submit)
     assert submit.request.continued == (7,)
 
@@ -398,6 +450,27 @@ def test_a_sequence_that_is_handed_back_leaves_all_its_tokens_in_the_log() -> No
     assert isinstance(record, Progress)
     assert (record.seq, record.token_ids, handed_back.topic) == (0, [7, 8, 9], names.returns_topic("m"))
     assert [row.tokens_out for row in bench.rows()] == [3]
+
+
+def test_what_is_handed_back_says_what_was_told_of_its_answer() -> None:
+    before = Told(tokens=1, first_at_us=1_100_000, last_at_us=1_100_000)
+    bench = Bench()
+    bench.take(a_dispatch(hop=1, told=before))
+    bench.read_log(started("a"), delta("a", 0, 7))
+    bench.outputs(Output(key="a1", text="x", token_ids=[8, 9]))
+    bench.core.on_drain()
+    bench.core.on_grace_over(NOW_US)
+    (handed_back,) = of(bench.outputs(an_end("a1", error=Cancelled("aborted"))), Send)
+    told = decode_return(handed_back.value).dispatch.told
+    assert told == Told(tokens=3, first_at_us=1_100_000, last_at_us=NOW_US + 10)
+
+
+def test_what_is_handed_back_before_it_began_keeps_what_was_told() -> None:
+    before = Told(tokens=1, first_at_us=1_100_000, last_at_us=1_100_000)
+    bench = Bench(engine_is_ready=False)
+    bench.take(a_dispatch(hop=1, told=before))
+    (handed_back,) = of(bench.core.on_drain(), Send)
+    assert decode_return(handed_back.value).dispatch.told == before
 
 
 def test_tokens_that_were_not_told_when_the_engine_died_are_told() -> None:
@@ -431,7 +504,7 @@ def test_what_was_read_for_a_former_attempt_is_not_fed_to_the_next_one() -> None
     take_over = TakeOver(*before)
     (follow,) = take_over.follows
     stale = delta("zombie", 5, 9)
-    found = [(follow.serial, record) for record in (*before, *take_over.sent, stale)]
+    found = [(follow.serial, record, LOG_MS) for record in (*before, *take_over.sent, stale)]
     take_over.bench.keep(take_over.bench.core.on_log(found, NOW_US))
     assert not any(row.outcome == "voided" for row in take_over.bench.rows())
     (submit,) = of(take_over.read(), Submit)
