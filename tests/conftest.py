@@ -10,6 +10,10 @@ from infra.devstack.kafka import KafkaBroker
 
 _serial = itertools.count()
 
+# Whoever starts several test processes may tell them the size of a terminal that none of them has.
+for variable in ("COLUMNS", "LINES"):
+    os.environ.pop(variable, None)
+
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:

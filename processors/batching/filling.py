@@ -38,7 +38,7 @@ def fill(
     heads = [_head(lane, first, urgent_ms) for lane in lanes if (first := lane.queue.head()) is not None]
     heapq.heapify(heads)
     tickets: list[Ticket] = []
-    size, tokens, slack_s = 0, 0, inf
+    size, tokens, slack_s, replace = 0, 0, inf, heapq.heapreplace
     while heads and size < size_limit:
         _, _, due_ms, _, lane, ticket = heads[0]
         prompt_tokens, left_s = ticket.demand.prompt_tokens, due_ms / 1000 - answered_s
@@ -54,7 +54,9 @@ def fill(
         if following is None:
             heapq.heappop(heads)
         else:
-            heapq.heapreplace(heads, _head(lane, following, urgent_ms))
+            due_ms, index = following.due_at_ms, lane.index
+            can_wait = due_ms >= urgent_ms
+            replace(heads, (can_wait, 0 if can_wait else index, due_ms, index, lane, following))
     queues.left(tickets)
     return Filled(tickets, slack_s)
 

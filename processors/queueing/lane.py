@@ -131,13 +131,13 @@ class LaneQueue:
         prompt_tokens = ticket.demand.prompt_tokens
         self.prompt_tokens -= prompt_tokens
         queue = self._tenants[ticket.tenant]
-        queue.leave(ticket)
+        following = queue.serve(ticket)
         if not ticket.hop:
             queue.counter.charge(PROMPT_WEIGHT * prompt_tokens)
-        if not queue.waiting:
+        if following is None:
             self._forget(queue)
         elif len(self._turns) == 1:
-            return queue.head
+            return following
         return self.head()
 
     def gate_moves(self) -> bool:

@@ -54,6 +54,20 @@ class TenantQueue:
             heapq.heappush(self._early, entry)
         return self.head is ticket
 
+    def serve(self, ticket: Ticket) -> Ticket | None:
+        """`leave` for the `head`, and who is the head then."""
+        line = self._line
+        if self._early or line[0][2] is not ticket:
+            self.leave(ticket)
+            return self.head if self.waiting else None
+        self.waiting = waiting = self.waiting - 1
+        line.popleft()
+        while line and not line[0][2].is_waiting:
+            line.popleft()
+        if len(line) > 2 * waiting:
+            self._compact()
+        return self._line[0][2] if waiting else None
+
     def leave(self, ticket: Ticket) -> None:
         """A ticket, marked already, waits no longer."""
         self.waiting = waiting = self.waiting - 1
@@ -63,6 +77,9 @@ class TenantQueue:
         while early and not early[0][2].is_waiting:
             heapq.heappop(early)
         if len(line) + len(early) > 2 * waiting:
-            self._line = deque(entry for entry in line if entry[2].is_waiting)
-            self._early = [entry for entry in early if entry[2].is_waiting]
-            heapq.heapify(self._early)
+            self._compact()
+
+    def _compact(self) -> None:
+        self._line = deque(entry for entry in self._line if entry[2].is_waiting)
+        self._early = [entry for entry in self._early if entry[2].is_waiting]
+        heapq.heapify(self._early)
