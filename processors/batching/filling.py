@@ -33,7 +33,8 @@ def fill(
     makes the due time of everybody in it and fits the engine; else its lane is done. A request that may not be shed and
     is late anyway goes along, and its due time binds nobody. The first one always goes.
     """
-    high, answered_s, max_tokens = forecast.model.high, start_s + hop_s, forecast.max_tokens
+    model, answered_s, max_tokens = forecast.model, start_s + hop_s, forecast.max_tokens
+    safety, base_s, each_s, token_s = model.safety, model.base_s, model.each_s, model.token_s
     urgent_ms = 1000 * (answered_s + 2 * forecast.high(size_limit))
     heads = [_head(lane, first, urgent_ms) for lane in lanes if (first := lane.queue.head()) is not None]
     heapq.heapify(heads)
@@ -43,9 +44,10 @@ def fill(
         _, _, due_ms, _, lane, ticket = heads[0]
         prompt_tokens, left_s = ticket.demand.prompt_tokens, due_ms / 1000 - answered_s
         joined, joint_slack_s = tokens + prompt_tokens, slack_s
-        if left_s < slack_s and (ticket.may_be_shed or left_s >= high(1, prompt_tokens)):
+        if left_s < slack_s and (ticket.may_be_shed or left_s >= model.high(1, prompt_tokens)):
             joint_slack_s = left_s
-        if size and (joined > max_tokens or high(size + 1, joined) > joint_slack_s + 1e-9):
+        high_s = safety * (base_s + each_s * (size + 1) + token_s * joined)  # model.high, without the call
+        if size and (joined > max_tokens or high_s > joint_slack_s + 1e-9):
             heapq.heappop(heads)
             continue
         size, tokens, slack_s = size + 1, joined, joint_slack_s

@@ -130,7 +130,7 @@ class LaneQueue:
         self._waiting -= 1
         prompt_tokens = ticket.demand.prompt_tokens
         self.prompt_tokens -= prompt_tokens
-        queue = self._tenants[ticket.tenant]
+        queue = self._turns[0][2]
         following = queue.serve(ticket)
         if not ticket.hop:
             queue.counter.charge(PROMPT_WEIGHT * prompt_tokens)
