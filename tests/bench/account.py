@@ -151,8 +151,8 @@ def tell_dashboard(report: Report, name: str, took: list[float]) -> None:
 
 async def both(folder: Path, report: Report) -> None:
     """The dashboard, asked again and again while a backlog is recorded beside the volume."""
-    with volume(folder / "ch"):
-        pass  # filled; its server ends, and the recorder takes it over
+    with volume(folder / "ch") as url:
+        sys.stderr.write(f"filled at {url}; its server ends, and the recorder takes the folder over\n")
     async with trace_topics(folder, partitions=1) as topics:
         await fill(topics, INGESTED_BESIDE)
         process = RecorderProcess(topics, folder)
