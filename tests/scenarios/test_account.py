@@ -58,6 +58,7 @@ async def _trouble(cluster: LocalCluster, client: Client) -> list[str]:
     await eventually(lambda: len(begun) == STREAMS, within_s=30)
     for name in names[:CANCELLED]:
         await client.cancel(name, model="tiny")
+    await asyncio.wait(reading[:CANCELLED], timeout=30)
     for victim in cluster.names("worker"):
         cluster.children[victim].kill()
     for victim in cluster.names("worker"):

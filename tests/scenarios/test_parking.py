@@ -78,10 +78,13 @@ async def test_what_is_cancelled_while_it_is_parked_ends_with_what_it_has_used(
         await two_bulk_streams(mill, tokens=1000)
         urgent = [a_body(content=f"u{i}", max_tokens=200, temperature=1) for i in range(2)]
         for i, body in enumerate(urgent):
-            await mill.send(f"u{i}", body, latency_class="realtime")
-        await eventually(
-            lambda: sum(row["outcome"] == "parked" for row in mill.rows.get("requests", [])) == 2, within_s=30
-        )
+            await mill.send(f"u{i}", body, latency_class="realtime", deadline_ms=60_000)
+
+        async def both_parked() -> bool:
+            assert [row["outcome"] for row in mill.rows.get("requests", [])] == ["parked"] * 2
+            return True
+
+        await eventually(both_parked, within_s=30)
         origins = [dispatch.origin for dispatch in mill.dispatches if dispatch.yields]
         for name in ("b0", "b1"):
             await mill.cancel(name)
