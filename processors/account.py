@@ -1,12 +1,13 @@
 """What the scheduler writes into the trace: rows, made from decisions. Pure; the shell ships them."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 
 from processors.batching.controller import NO_REASON, Batch, Deferral, Part, Why
 from processors.policy import Identity, Policy
 from processors.queueing.ticket import Ticket
+from topics.continued import before
 from topics.dispatches import Told
 from topics.headers import parent_span
 from topics.names import split_origin
@@ -15,17 +16,6 @@ from topics.trace import BatchRow, EventRow, RequestRow
 COMPONENT: Final = "processor"
 MIXED: Final = "mixed"
 """`latency_class` of a batch that was filled across classes."""
-
-
-class Before(NamedTuple):
-    """What a request's sender had of its answer before a row: tokens, and when the first and the newest came."""
-
-    tokens: int = 0
-    first_us: int = 0
-    last_us: int = 0
-
-
-NOTHING_BEFORE: Final = Before()
 
 
 class Ending(Struct, kw_only=True, frozen=True):
@@ -187,7 +177,7 @@ class Account:
 
     def _ending_row(self, ending: Ending, now_us: int) -> RequestRow:
         topic, partition, offset = split_origin(ending.origin)
-        before = before_row(ending.told, produced_ms=ending.produced_ms)
+        earlier = before(ending.told, produced_us=ending.produced_ms * 1000)
         return RequestRow(
             request_id=ending.id,
             lane_topic=topic,
@@ -210,18 +200,10 @@ class Account:
             parent_span=ending.parent[0],
             trace_flags=ending.parent[1],
             endpoint=ending.endpoint,
-            continued=before.tokens,
-            continued_first_us=before.first_us,
-            continued_last_us=before.last_us,
+            continued=earlier.tokens,
+            continued_first_us=earlier.first_us,
+            continued_last_us=earlier.last_us,
         )
-
-
-def before_row(told: Told | None, *, produced_ms: int) -> Before:
-    """What was told of an answer, in a row's terms."""
-    if told is None:
-        return NOTHING_BEFORE
-    produced_us = produced_ms * 1000
-    return Before(told.tokens, max(1, told.first_at_us - produced_us), max(1, told.last_at_us - produced_us))
 
 
 def _after(now_us: int, produced_ms: int) -> int:

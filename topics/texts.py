@@ -5,7 +5,7 @@ guess. Without a key, anybody who can read the account can test a guess; with on
 it sees which requests of a tenant had equal texts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
@@ -33,6 +33,19 @@ class TextColumns(NamedTuple):
 NO_TEXTS: Final = TextColumns()
 
 
+class KeptTexts(NamedTuple):
+    """What the account keeps of the texts of one request; `is_full` where it is the texts, too."""
+
+    columns: TextColumns = NO_TEXTS
+    prompt: str = ""
+    answer: str = ""
+    is_full: bool = False
+
+    def rows(self, row: RequestRow) -> tuple[TextRow, ...]:
+        """The texts themselves, of the request that a row is of."""
+        return (text_row(row, prompt=self.prompt, answer=self.answer),) if self.is_full else ()
+
+
 class TextRules(Struct, kw_only=True, frozen=True):
     """How the texts of each tenant are kept.
 
@@ -47,6 +60,14 @@ class TextRules(Struct, kw_only=True, frozen=True):
     def of(self, tenant: str) -> Keeping:
         """What applies to a tenant."""
         return self.tenants.get(tenant) or self.tenants.get(ANY_TENANT, "hash")
+
+    def kept(self, tenant: str, *, prompt: Callable[[], str], answer: str) -> KeptTexts:
+        """What is kept of a request that has ended; its prompt is asked for only where something is."""
+        keeping = self.of(tenant)
+        if keeping == "none":
+            return KeptTexts()
+        said = prompt()
+        return KeptTexts(self.columns(tenant, prompt=said, answer=answer), said, answer, keeping == "full")
 
     def columns(self, tenant: str, *, prompt: str, answer: str) -> TextColumns:
         """What the row of a request says of its texts."""

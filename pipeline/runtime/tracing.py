@@ -76,7 +76,7 @@ class TraceShipper:
         """Keep a row for shipping and return its mark. Never blocks; ask `wait_room` where rows are made in bulk."""
         self._rows.append(row)
         self._has_rows.set()
-        self._added += 1 if type(row) is not TextRow else _weight(row)
+        self._added += _weight(row)
         return self._added
 
     @property
@@ -158,7 +158,7 @@ class TraceShipper:
             await asyncio.sleep(RETRY_S)
             messages = await self._send(messages)
         self._trouble.reset()
-        self.delivered += len(rows) + sum(_weight(row) - 1 for row in rows if type(row) is TextRow)
+        self.delivered += sum(map(_weight, rows))
         self._progress.set()
         self._progress = asyncio.Event()
         if self._on_delivered is not None:
@@ -217,9 +217,9 @@ class Untraced(TraceShipper):
         return self._added
 
 
-def _weight(row: TextRow) -> int:
+def _weight(row: Row) -> int:
     """How many rows it counts as."""
-    return 1 + (len(row.prompt) + len(row.answer)) // ROW_CHARS
+    return 1 + (len(row.prompt) + len(row.answer)) // ROW_CHARS if type(row) is TextRow else 1
 
 
 _ANY_ROW: Final = BatchRow(

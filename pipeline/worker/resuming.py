@@ -144,8 +144,7 @@ class Resume:
 
     def _on_started(self, record: Started, verdict: Verdict) -> Fate | None:
         if verdict is Verdict.RESTARTED:
-            self.tokens.clear()
-            self._texts.clear()
+            self._void()
         if verdict is not Verdict.IGNORED:
             self._started, self._seq_at_start, self._chunks = record, self._reader.next_seq, 0
             self._told_at_start = self.told
@@ -154,10 +153,14 @@ class Resume:
         if self._is_cut:
             # What is left of the log may count for nobody who has read all of it, whoever begins or ends in it: a
             # beginning that is ignored there is current here. Who starts over is right whatever was before.
-            self.tokens.clear()
-            self._texts.clear()
+            self._void()
             return Fate.GOES_ON if record.mode == "restart" else Fate.IS_CUT
         return Fate.SUPERSEDED if verdict is Verdict.IGNORED else Fate.GOES_ON
+
+    def _void(self) -> None:
+        """What was told of the answer counts no more."""
+        self.tokens.clear()
+        self._texts.clear()
 
     def _on_end(self, terminal: TerminalRecord) -> Fate:
         if self._started is not None and terminal.attempt is not None:

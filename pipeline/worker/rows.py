@@ -6,6 +6,7 @@ from pipeline.engines.protocol import StepCounts
 from pipeline.worker.attempts import Attempt
 from pipeline.worker.resuming import Ended
 from topics import names
+from topics.continued import after, before
 from topics.dispatches import Dispatch
 from topics.errors import PipelineError
 from topics.responses import Completed, outcome_of
@@ -48,9 +49,10 @@ class Rows:
 
         `parent` is the producer's span and its flags (`topics.headers.parent_span`), `texts` what is said of the texts.
         """
-        dispatch, usage, terminal, told = attempt.dispatch, attempt.usage, attempt.terminal, attempt.told
+        dispatch, usage, terminal = attempt.dispatch, attempt.usage, attempt.terminal
         stations = dispatch.stations
         produced = stations.produced_at_us
+        earlier = before(attempt.told, produced_us=produced)
         topic, partition, offset = names.split_origin(dispatch.origin)
         return RequestRow(
             request_id=dispatch.id,
@@ -70,14 +72,14 @@ class Rows:
             batch_id=dispatch.batch.id,
             batch_size=dispatch.batch.size,
             produced_ts=produced,
-            admitted_us=_after(produced, stations.admitted_at_us),
-            batched_us=_after(produced, stations.batched_at_us),
-            dispatched_us=_after(produced, stations.dispatched_at_us),
-            started_us=_after(produced, attempt.started_us),
-            first_us=_after(produced, attempt.first_us),
-            last_us=_after(produced, attempt.last_us),
-            finished_us=_after(produced, attempt.finished_us),
-            deadline_us=_after(produced, dispatch.deadline_at_ms * 1000),
+            admitted_us=after(produced, stations.admitted_at_us),
+            batched_us=after(produced, stations.batched_at_us),
+            dispatched_us=after(produced, stations.dispatched_at_us),
+            started_us=after(produced, attempt.started_us),
+            first_us=after(produced, attempt.first_us),
+            last_us=after(produced, attempt.last_us),
+            finished_us=after(produced, attempt.finished_us),
+            deadline_us=after(produced, dispatch.deadline_at_ms * 1000),
             tokens_in=usage.prompt_tokens if usage else 0,
             tokens_cached=usage.cached_tokens if usage else 0,
             tokens_out=attempt.tokens,
@@ -90,9 +92,9 @@ class Rows:
             parent_span=parent[0],
             trace_flags=parent[1],
             endpoint=dispatch.endpoint,
-            continued=attempt.continued,
-            continued_first_us=_after(produced, told.first_at_us) if told is not None else 0,
-            continued_last_us=_after(produced, told.last_at_us) if told is not None else 0,
+            continued=earlier.tokens,
+            continued_first_us=earlier.first_us,
+            continued_last_us=earlier.last_us,
             prompt_chars=texts.prompt_chars,
             prompt_hash=texts.prompt_hash,
             answer_chars=texts.answer_chars,
@@ -112,10 +114,11 @@ class Rows:
 
         It repeats the times of the attempt's own row, so that whoever has both can take that one.
         """
-        started, terminal, usage, told = ended.started, ended.terminal, ended.terminal.usage, ended.told
+        started, terminal, usage = ended.started, ended.terminal, ended.terminal.usage
         topic, partition, offset = names.split_origin(dispatch.origin)
         reached = {name: max(round(at_ms * 1000), 1) for name, at_ms in terminal.timing_ms.items()}
         produced = dispatch.stations.produced_at_us
+        earlier = before(ended.told, produced_us=produced)
         return RequestRow(
             request_id=dispatch.id,
             lane_topic=topic,
@@ -132,7 +135,7 @@ class Rows:
             batch_id=dispatch.batch.id,
             batch_size=dispatch.batch.size,
             produced_ts=produced,
-            deadline_us=_after(produced, dispatch.deadline_at_ms * 1000),
+            deadline_us=after(produced, dispatch.deadline_at_ms * 1000),
             tokens_in=usage.prompt_tokens if usage else 0,
             tokens_cached=usage.cached_tokens if usage else 0,
             tokens_out=ended.tokens,
@@ -151,9 +154,9 @@ class Rows:
             first_us=reached.get("first", 0),
             last_us=reached.get("last", 0),
             finished_us=reached.get("finished", 0),
-            continued=told.tokens if told is not None else 0,
-            continued_first_us=_after(produced, told.first_at_us) if told is not None else 0,
-            continued_last_us=_after(produced, told.last_at_us) if told is not None else 0,
+            continued=earlier.tokens,
+            continued_first_us=earlier.first_us,
+            continued_last_us=earlier.last_us,
             prompt_chars=texts.prompt_chars,
             prompt_hash=texts.prompt_hash,
             answer_chars=texts.answer_chars,
@@ -244,8 +247,3 @@ class Rows:
             waiting_max=counts.waiting_max,
             kv_usage_ratio=counts.kv_usage_ratio,
         )
-
-
-def _after(produced_us: int, at_us: int) -> int:
-    """Microseconds after the request was produced: at least 1 for a station that was reached, else 0."""
-    return max(at_us - produced_us, 1) if at_us else 0

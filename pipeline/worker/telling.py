@@ -22,8 +22,7 @@ from topics.errors import PipelineError, RequestError
 from topics.fleet import Finished
 from topics.headers import dead_letter, parent_span
 from topics.responses import Completed, Delta, Response, TerminalRecord, outcome_of
-from topics.texts import NOTHING_KEPT, TextRules, prompt_of, text_row
-from topics.trace import RequestRow
+from topics.texts import NOTHING_KEPT, KeptTexts, TextRules, prompt_of
 
 Headers = tuple[tuple[str, bytes], ...]
 ReturnReason = Literal["drained", "parked", "detached"]
@@ -112,13 +111,12 @@ class Teller:
 
     def ended(self, job: Job, attempt: Attempt) -> tuple[AddRow, ...]:
         """The rows of a request whose terminal record is in the log."""
-        prompt, answer = self._texts_of(job, attempt.text)
-        texts = self._texts.columns(job.dispatch.tenant, prompt=prompt, answer=answer)
+        texts = self._texts_of(job, attempt.text)
         row = self._rows.request(
-            attempt, trace_id=job.trace_id, outcome="", parent=parent_span(job.headers), texts=texts
+            attempt, trace_id=job.trace_id, outcome="", parent=parent_span(job.headers), texts=texts.columns
         )
         event = self._rows.attempt_event("request.finished", attempt, trace_id=job.trace_id, now_us=attempt.finished_us)
-        return AddRow(row), AddRow(event), *self._kept(row, prompt, answer)
+        return AddRow(row), AddRow(event), *(AddRow(text) for text in texts.rows(row))
 
     def given_up(self, job: Job, attempt: Attempt, outcome: str) -> AddRow:
         """The row of an attempt that ended without a terminal record."""
@@ -131,28 +129,15 @@ class Teller:
         """The rows of an attempt that ended the request, whose worker may not have told them."""
         terminal = ended.terminal
         whole = said_in(terminal.body)[0] if isinstance(terminal, Completed) and terminal.body is not None else ""
-        prompt, answer = self._texts_of(job, whole or ended.text)
-        texts = self._texts.columns(job.dispatch.tenant, prompt=prompt, answer=answer)
+        texts = self._texts_of(job, whole or ended.text)
         parent = parent_span(job.headers)
-        row = self._rows.retold(job.dispatch, ended, trace_id=job.trace_id, parent=parent, texts=texts)
+        row = self._rows.retold(job.dispatch, ended, trace_id=job.trace_id, parent=parent, texts=texts.columns)
         event = self._rows.retold_event(row, origin=job.dispatch.origin)
-        return AddRow(row), AddRow(event), *self._kept(row, prompt, answer)
+        return AddRow(row), AddRow(event), *(AddRow(text) for text in texts.rows(row))
 
-    def _texts_of(self, job: Job, answer: str) -> tuple[str, str]:
-        """Prompt and answer, as far as they are needed; nothing of a body that is none."""
-        if self._texts.of(job.dispatch.tenant) == "none":
-            return "", ""
-        try:
-            body = job.body or decode_body(job.dispatch.endpoint, job.dispatch.body)
-        except RequestError:
-            return "", answer
-        return prompt_of(body), answer
-
-    def _kept(self, row: RequestRow, prompt: str, answer: str) -> tuple[AddRow, ...]:
-        """The texts themselves, where the tenant allows it."""
-        if self._texts.of(row.tenant) != "full":
-            return ()
-        return (AddRow(text_row(row, prompt=prompt, answer=answer)),)
+    def _texts_of(self, job: Job, answer: str) -> KeptTexts:
+        """What is kept of prompt and answer; of a body that is none, the answer's."""
+        return self._texts.kept(job.dispatch.tenant, prompt=lambda: _prompt_of(job), answer=answer)
 
     def slot_event(self, kind: str, *, partition: int, term: int, now_us: int, running: int, reason: str) -> AddRow:
         """`slot.owned` or `slot.lost`."""
@@ -206,3 +191,10 @@ def ended_before(job: Job, ended: Ended) -> Finished:
 
 def _us_after(at_ms: float, start_ms: float) -> int:
     return max(round((at_ms - start_ms) * 1000), 0)
+
+
+def _prompt_of(job: Job) -> str:
+    try:
+        return prompt_of(job.body or decode_body(job.dispatch.endpoint, job.dispatch.body))
+    except RequestError:
+        return ""

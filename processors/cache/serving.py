@@ -12,7 +12,7 @@ from topics.bodies import decode_body
 from topics.headers import parent_span
 from topics.names import split_origin
 from topics.responses import Completed, Delta, Response, Started
-from topics.texts import NOTHING_KEPT, TextColumns, TextRules, prompt_of, text_row
+from topics.texts import NOTHING_KEPT, TextColumns, TextRules, prompt_of
 from topics.trace import EventRow, RequestRow, Row
 
 SOURCE = "cache"
@@ -32,12 +32,12 @@ def served(
     """The records that answer a request, in order, and what is accounted for it: `texts` allows what of the texts."""
     records = _stream(ticket, kept, attempt, now_us) if ticket.streams else (_whole(ticket, kept, model, now_us),)
     attempt = attempt if ticket.streams else ""
-    keeping = texts.of(ticket.tenant)
-    prompt = prompt_of(decode_body(ticket.endpoint, ticket.body)) if keeping != "none" else ""
-    columns = texts.columns(ticket.tenant, prompt=prompt, answer=kept.text)
-    row = _row(ticket, kept, attempt, model=model, now_us=now_us, texts=columns)
-    rows: tuple[Row, Row] = (_event(ticket, kept, attempt, model=model, process=process, now_us=now_us), row)
-    return records, (*rows, text_row(row, prompt=prompt, answer=kept.text)) if keeping == "full" else rows
+    said = texts.kept(
+        ticket.tenant, prompt=lambda: prompt_of(decode_body(ticket.endpoint, ticket.body)), answer=kept.text
+    )
+    row = _row(ticket, kept, attempt, model=model, now_us=now_us, texts=said.columns)
+    event = _event(ticket, kept, attempt, model=model, process=process, now_us=now_us)
+    return records, (event, row, *said.rows(row))
 
 
 def _stream(ticket: Ticket, kept: Kept, attempt: str, now_us: int) -> tuple[Response, ...]:

@@ -4,10 +4,10 @@ Its own row may have died with it: a request is acknowledged only after its trac
 committed is written again. Rows of one request and attempt count once.
 """
 
-from processors.account import before_row
 from processors.admission.validation import addressee_of
 from processors.events import Address
 from topics.codec import decode_request, decode_return
+from topics.continued import before
 from topics.dispatches import Told
 from topics.headers import Headers, parent_span, trace_context, trace_id
 from topics.names import model_of_origin, split_origin
@@ -66,7 +66,7 @@ def _row(
 ) -> RequestRow:
     topic, partition, offset = split_origin(terminal.origin)
     parent, flags = parent_span(trace_context(headers))
-    usage, before = terminal.usage, before_row(told, produced_ms=produced_ms)
+    usage, earlier = terminal.usage, before(told, produced_us=produced_ms * 1000)
     return RequestRow(
         request_id=terminal.id,
         lane_topic=topic,
@@ -82,14 +82,14 @@ def _row(
         produced_ts=produced_ms * 1000,
         finished_us=round(1000 * terminal.timing_ms.get("finished", 0.0)),
         tokens_in=usage.prompt_tokens if usage else 0,
-        tokens_out=max(usage.completion_tokens - before.tokens, 0) if usage else 0,
+        tokens_out=max(usage.completion_tokens - earlier.tokens, 0) if usage else 0,
         outcome=outcome_of(terminal),
         finish_reason=terminal.finish_reason if isinstance(terminal, Completed) else "",
         error_code=terminal.error.code if terminal.error else "",
         parent_span=parent,
         trace_flags=flags,
         endpoint=endpoint,
-        continued=before.tokens,
-        continued_first_us=before.first_us,
-        continued_last_us=before.last_us,
+        continued=earlier.tokens,
+        continued_first_us=earlier.first_us,
+        continued_last_us=earlier.last_us,
     )
