@@ -33,8 +33,10 @@ FROM (
             FROM requests
             WHERE gpu_ns > 0 AND (final = 0 OR outcome != 'completed')
                 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-            ORDER BY log_ts, kp, ko, ki
-            LIMIT 1 BY lane_topic, lane_partition, lane_offset, attempt, produced_ts
+            QUALIFY row_number() OVER (
+                PARTITION BY model, lane_topic, produced_ts, lane_offset, lane_partition, attempt
+                ORDER BY log_ts, kp, ko, ki
+            ) = 1
         )
         GROUP BY cause, worker, hour
         UNION ALL
@@ -74,8 +76,10 @@ FROM (
             FROM requests
             WHERE worker IN (SELECT worker FROM worker_runs WHERE ended = 'crashed')
                 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64} + 86400)
-            ORDER BY log_ts, kp, ko, ki
-            LIMIT 1 BY lane_topic, lane_partition, lane_offset, attempt, produced_ts
+            QUALIFY row_number() OVER (
+                PARTITION BY model, lane_topic, produced_ts, lane_offset, lane_partition, attempt
+                ORDER BY log_ts, kp, ko, ki
+            ) = 1
         ) AS a
         ASOF JOIN worker_runs AS x ON a.worker = x.worker AND a.finished_ts >= x.begins
         GROUP BY worker, begins
