@@ -6,7 +6,7 @@
 SELECT
     model,
     latency_class,
-    predicted,
+    if(is_batch, 'batch', 'first token') AS predicted,
     count() AS requests,
     round(avg(actual_ms - predicted_ms), 2) AS mean_error_ms,
     round(quantileTDigest(0.5)(abs(actual_ms - predicted_ms)), 2) AS absolute_error_p50_ms,
@@ -17,38 +17,44 @@ FROM (
     SELECT
         any(model) AS model,
         any(latency_class) AS latency_class,
-        anyIf(kind, is_prediction) AS predicted,
-        anyIf(value, is_prediction) AS predicted_ms,
-        anyIf(value, NOT is_prediction) AS actual_ms
+        max(by_batch) AS is_batch,
+        sum(told_ms) AS predicted_ms,
+        sum(was_ms) AS actual_ms
     FROM (
         SELECT
-            sipHash64(tenant, model, request_id) AS request,
+            cityHash64(tenant, model, request_id) AS request,
             model,
             latency_class,
-            1 AS is_prediction,
-            if(detail LIKE '%predicted_ttft_s%', 'first token', 'batch') AS kind,
+            1 AS predictions,
+            0 AS ends,
+            simpleJSONExtractFloat(detail, 'predicted_ttft_s') AS ttft_s,
+            ttft_s = 0 AS by_batch,
             1000 * if(
-                kind = 'batch',
+                by_batch,
                 simpleJSONExtractFloat(detail, 'starts_in_s') + simpleJSONExtractFloat(detail, 'service_s'),
-                simpleJSONExtractFloat(detail, 'predicted_ttft_s')
-            ) AS value
-        FROM events AS told
-        WHERE told.kind = 'request.dispatched' AND (detail LIKE '%predicted_ttft_s%' OR detail LIKE '%service_s%')
+                ttft_s
+            ) AS told_ms,
+            0. AS was_ms
+        FROM events
+        WHERE kind = 'request.dispatched' AND detail != '' AND told_ms > 0
             AND toStartOfMinute(ts) >= now() - toIntervalSecond(3600 * {hours:Float64})
         UNION ALL
         SELECT
-            sipHash64(tenant, model, request_id) AS request,
+            cityHash64(tenant, model, request_id) AS request,
             model,
             latency_class,
-            0 AS is_prediction,
-            '' AS kind,
-            (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000 AS value
+            0 AS predictions,
+            1 AS ends,
+            0. AS ttft_s,
+            0 AS by_batch,
+            0. AS told_ms,
+            (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000 AS was_ms
         FROM requests_final
         WHERE outcome = 'completed' AND attempt != '' AND mode = 'fresh' AND batched_us > 0
             AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
     )
     GROUP BY request
-    HAVING countIf(is_prediction) = 1 AND countIf(NOT is_prediction) = 1
+    HAVING sum(predictions) = 1 AND sum(ends) = 1
 )
 GROUP BY model, latency_class, predicted
 ORDER BY model, latency_class, predicted
