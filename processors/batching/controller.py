@@ -34,7 +34,7 @@ NO_REASON: Final = Why("")
 """Where nothing was chosen: the outcome says it all."""
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, gc=False):
     """One request of a batch, its place, and why it went there and then.
 
     `sequence_limit` is what its worker may hold with it; running work that yields gives way where it holds more. 0 for

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from processors.batching.class_lane import ClassLane
 from processors.batching.forecast import Forecast
+from processors.queueing.lane import LaneQueue
 from processors.queueing.queues import Queues
 from processors.queueing.ticket import Ticket
 
@@ -41,7 +42,7 @@ def fill(
     tickets: list[Ticket] = []
     size, tokens, slack_s, replace = 0, 0, inf, heapq.heapreplace
     while heads and size < size_limit:
-        _, _, due_ms, _, lane, ticket = heads[0]
+        _, _, due_ms, index, queue, ticket = heads[0]
         prompt_tokens, left_s = ticket.demand.prompt_tokens, due_ms / 1000 - answered_s
         joined, joint_slack_s = tokens + prompt_tokens, slack_s
         if left_s < slack_s and (ticket.may_be_shed or left_s >= model.high(1, prompt_tokens)):
@@ -52,22 +53,23 @@ def fill(
             continue
         size, tokens, slack_s = size + 1, joined, joint_slack_s
         tickets.append(ticket)
-        following = lane.queue.serve(ticket)
+        following = queue.serve(ticket)
         if following is None:
             heapq.heappop(heads)
+        elif (due_ms := following.due_at_ms) < urgent_ms:
+            replace(heads, (False, index, due_ms, index, queue, following))
         else:
-            due_ms, index = following.due_at_ms, lane.index
-            can_wait = due_ms >= urgent_ms
-            replace(heads, (can_wait, 0 if can_wait else index, due_ms, index, lane, following))
+            replace(heads, (True, 0, due_ms, index, queue, following))
     queues.left(tickets)
     return Filled(tickets, slack_s)
 
 
-_Head = tuple[bool, int, int, int, ClassLane, Ticket]
+_Head = tuple[bool, int, int, int, LaneQueue, Ticket]
 """The first request of a lane: whether it can wait, its class if not, its due time, the number of the lane, which no
-other has, and the lane and the request themselves."""
+other has, and its queue and the request themselves."""
 
 
 def _head(lane: ClassLane, ticket: Ticket, urgent_ms: float) -> _Head:
     due_ms, index = ticket.due_at_ms, lane.index
-    return (False, index, due_ms, index, lane, ticket) if due_ms < urgent_ms else (True, 0, due_ms, index, lane, ticket)
+    can_wait = due_ms >= urgent_ms
+    return can_wait, 0 if can_wait else index, due_ms, index, lane.queue, ticket

@@ -1,12 +1,21 @@
-"""All lanes of one shard of a model: by class in order of priority, and by identity for cancellations."""
+"""All lanes of one shard of a model: by class in order of priority, and by identity for cancellations.
 
+Whoever leaves is only counted, so that a batch is sent without delay. The index forgets them as others come and as time
+passes, a few at a time: it holds those who wait and those who left lately.
+"""
+
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
 
 from processors.policy import ANY_TENANT, EVERY_TENANT, TenantPolicy
 from processors.queueing.counters import Counters
 from processors.queueing.deadlines import Deadlines
 from processors.queueing.lane import LaneQueue
 from processors.queueing.ticket import Key, Ticket
+
+FORGOTTEN_AT_ONCE: Final = 4
+"""Who left is forgotten twice as fast as others come, or faster."""
 
 
 class Queues:
@@ -40,6 +49,7 @@ class Queues:
         self.lanes = {name: LaneQueue(limit, self.counters[name]) for name, limit in limits.items()}
         self._lanes = tuple(self.lanes.values())
         self._by_key: dict[Key, Ticket | list[Ticket]] = {}
+        self._left: deque[Ticket] = deque()
         self._deadlines = Deadlines()
         self._waiting = 0
 
@@ -48,6 +58,7 @@ class Queues:
 
     def add(self, ticket: Ticket) -> None:
         """Let a ticket wait in the lane of its class."""
+        self._forget()
         self._waiting += 1
         self.lanes[ticket.latency_class].add(ticket)
         self._deadlines.add(ticket)
@@ -65,19 +76,12 @@ class Queues:
     def left(self, tickets: Sequence[Ticket]) -> None:
         """Tickets have left their lanes: a batch is filled lane by lane, and counted here when it is full."""
         self._waiting -= len(tickets)
-        self._deadlines.left(self._waiting)
-        by_key = self._by_key
-        for ticket in tickets:
-            key = (ticket.tenant, ticket.id)
-            same = by_key.pop(key)
-            if isinstance(same, list):
-                same.remove(ticket)
-                by_key[key] = same if len(same) > 1 else same[0]
+        self._left += tickets
 
     def waiting(self, key: Key) -> tuple[Ticket, ...]:
         """The waiting tickets of one identity."""
         same = self._by_key.get(key, [])
-        return tuple(same) if isinstance(same, list) else (same,)
+        return tuple(ticket for ticket in (same if isinstance(same, list) else [same]) if ticket.is_waiting)
 
     def next(self) -> Ticket | None:
         """The ticket to be released next: of the most urgent class, of the tenant that had least, the one due first."""
@@ -89,6 +93,8 @@ class Queues:
 
     def overdue(self, now_ms: int) -> Iterator[Ticket]:
         """Take out the waiting tickets whose deadline has passed, the earliest deadline first."""
+        self._forget()
+        self._deadlines.left(self._waiting)
         while (first := self._deadlines.first()) is not None and first.deadline_at_ms <= now_ms:
             self.leave(first, is_served=False)
             yield first
@@ -97,3 +103,12 @@ class Queues:
         """Earliest deadline of a waiting ticket."""
         first = self._deadlines.first()
         return None if first is None else first.deadline_at_ms
+
+    def _forget(self) -> None:
+        """Forget some of those who have left."""
+        for _ in range(min(FORGOTTEN_AT_ONCE, len(self._left))):
+            ticket = self._left.popleft()
+            same = self._by_key.pop(ticket.key)
+            if isinstance(same, list):
+                same.remove(ticket)
+                self._by_key[ticket.key] = same if len(same) > 1 else same[0]

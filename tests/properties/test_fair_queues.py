@@ -12,7 +12,7 @@ from processors.admission.shares import Shares
 from processors.policy import ClassPolicy, Policy, TenantPolicy
 from processors.queueing.counters import COMPLETION_WEIGHT, PROMPT_WEIGHT, Counters
 from processors.queueing.lane import LaneQueue
-from processors.queueing.queues import Queues
+from processors.queueing.queues import FORGOTTEN_AT_ONCE, Queues
 from processors.queueing.ticket import Ticket
 from processors.routing.portions import Portion, Portions
 from tests.unit.processors.tickets import a_ticket
@@ -107,7 +107,17 @@ def test_every_ticket_waits_was_served_or_is_gone(events: list[Any]) -> None:
     left = Counter(ticket.id for ticket in (*world.served, *world.gone))
     assert set(left.values()) <= {1}
     assert len(world.queues) == len(world.added) - len(left) == sum(map(len, world.queues.lanes.values()))
-    assert len(world.queues._by_key) == len(world.queues)
+    assert len(world.queues._by_key) == len(world.queues) + len(world.queues._left)
+
+
+@LAWS
+@given(EVENTS)
+def test_those_who_left_are_forgotten_as_time_passes(events: list[Any]) -> None:
+    queues = World().run(events).queues
+    for _ in range(1 + len(queues._left) // FORGOTTEN_AT_ONCE):
+        assert list(queues.overdue(-1)) == []
+    assert (len(queues._by_key), len(queues._left)) == (len(queues), 0)
+    assert queues._deadlines.held <= 2 * len(queues) + 64
 
 
 @LAWS
