@@ -4,6 +4,9 @@
 -- changed. Alarming: more than 3 of them down, with 10 scores or more in each half. A score that could be of several
 -- requests, as tenants share its id and it names none, counts for none.
 -- parameter: hours Float64 = 24  how far back
+WITH judged AS (
+    SELECT request_id FROM feedback WHERE ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+)
 SELECT
     deployment,
     signal,
@@ -43,9 +46,8 @@ FROM (
                 toString(model) AS model,
                 argMaxIf(toString(deployment), produced_ts, deployment != '') AS deployment
             FROM requests_final
-            WHERE request_id IN (
-                SELECT request_id FROM feedback WHERE ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-            )
+            WHERE request_id IN (SELECT * FROM judged)
+                AND produced_ts IN (SELECT produced_ts FROM requests WHERE request_id IN (SELECT * FROM judged))
             GROUP BY request_id, tenant, model
         ) AS r ON r.request_id = f.request_id
         WHERE f.ts >= now() - toIntervalSecond(3600 * {hours:Float64}) AND NOT isNaN(f.score)

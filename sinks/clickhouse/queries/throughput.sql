@@ -1,5 +1,5 @@
 -- title: Throughput by minute
--- Requests and tokens that ended in each minute, by model and class.
+-- Requests and tokens that ended in each minute, by model and class; of those that took no longer than a day.
 -- parameter: hours Float64 = 1  how far back
 SELECT
     minute,
@@ -12,5 +12,6 @@ SELECT
     round(countIf(outcome = 'completed') / count(), 4) AS completed_ratio
 FROM requests_final
 WHERE minute >= toStartOfMinute(now() - toIntervalSecond(3600 * {hours:Float64}))
+    AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64} + 86400)
 GROUP BY minute, model, latency_class
 ORDER BY minute, model, latency_class
