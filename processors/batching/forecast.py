@@ -26,7 +26,10 @@ class Forecast(NamedTuple):
     """Load up to and with each class in order, and what follows from it.
 
     Attributes:
-        loads_per_s: arrivals of a class and all more urgent ones.
+        arrivals_per_s: of all classes.
+        loads_per_s: what has to be served of a class and all more urgent ones: what arrives, or, where that is more,
+            what waits beyond a round of the largest batches, until the last of it is due. After a burst nothing arrives,
+            and batches must not be small.
         tightest: the most urgent class that is expected.
         max_tokens: of one batch.
         tokens_each: of an average request of late, as estimated.
@@ -34,6 +37,7 @@ class Forecast(NamedTuple):
 
     model: LatencyModel
     sizes: Sizes
+    arrivals_per_s: float
     loads_per_s: list[float]
     tightest: ClassLane
     max_tokens: int
@@ -41,7 +45,7 @@ class Forecast(NamedTuple):
 
     @property
     def load_per_s(self) -> float:
-        """Arrivals of all classes."""
+        """That of all classes."""
         return self.loads_per_s[-1]
 
     @property
@@ -128,15 +132,23 @@ class Forecaster:
             workers=len(workers) * self._fleet.portion.ratio,
             max_size=max(1, min(limit.max_sequences for limit in limits)),
         )
-        loads, load = [], 0.0
+        loads, load, arrivals, round_size = list[float](), 0.0, 0.0, len(workers) * sizes.max_size
         for lane in self._lanes:
-            load += lane.rate.per_s(now_s)
+            per_s = lane.rate.per_s(now_s)
+            arrivals += per_s
+            load += max(per_s, _backlog_per_s(lane, round_size, now_s))
             loads.append(load)
         max_tokens = min(limit.max_batch_tokens for limit in limits)
-        return Forecast(model, sizes, loads, self._tightest(now_s), max_tokens, self._tokens_each)
+        return Forecast(model, sizes, arrivals, loads, self._tightest(now_s), max_tokens, self._tokens_each)
 
     def _tightest(self, now_s: float) -> ClassLane:
         for lane in self._lanes:
             if now_s - lane.rate.last_s < _ACTIVE_S or len(lane.queue):
                 return lane
         return self._lanes[-1]
+
+
+def _backlog_per_s(lane: ClassLane, round_size: int, now_s: float) -> float:
+    """How much of a lane has to be served per second, so that all of it is before the last of it is due."""
+    beyond = len(lane.queue) - round_size
+    return beyond / max(lane.queue.latest_due_ms / 1000 - now_s, _KEPT_S) if beyond > 0 else 0.0

@@ -310,7 +310,7 @@ class RunToCompletion:
         figures = {
             "until_in_s": until_s - now_s,
             "size_held_for": float(forecast.hold_size),
-            "arrivals_per_s": forecast.load_per_s,
+            "arrivals_per_s": forecast.arrivals_per_s,
         }
         decision.deferral = Deferral(Why("larger_batch", figures), len(self._queues))
 
@@ -326,7 +326,7 @@ class RunToCompletion:
             "starts_in_s": round(opening.start_s - now_s, 6),
             "queued_requests": float(queued),
             "size_limit": float(size_limit),
-            "arrivals_per_s": round(forecast.load_per_s, 1),
+            "arrivals_per_s": round(forecast.arrivals_per_s, 1),
         }
         if slack_s < inf:
             figures["slack_s"] = round(slack_s, 6)

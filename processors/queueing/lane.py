@@ -27,6 +27,7 @@ class LaneQueue:
 
     Attributes:
         prompt_tokens: of all tickets that wait here.
+        latest_due_ms: of all tickets that have come: when the last of those that wait is due at the latest.
     """
 
     def __init__(self, limit: int, counters: Counters | None = None) -> None:
@@ -39,6 +40,7 @@ class LaneQueue:
         self._numbered = 0
         self._waiting = 0
         self.prompt_tokens = 0
+        self.latest_due_ms = 0
         self.is_paused = False
 
     def __len__(self) -> int:
@@ -69,6 +71,8 @@ class LaneQueue:
         self._numbered += 1
         self._waiting += 1
         self.prompt_tokens += ticket.demand.prompt_tokens
+        if ticket.due_at_ms > self.latest_due_ms:
+            self.latest_due_ms = ticket.due_at_ms
         queue = self._tenants.get(ticket.tenant)
         if queue is None:
             queue = self._tenants[ticket.tenant] = TenantQueue(self._counters.begin(ticket.tenant))

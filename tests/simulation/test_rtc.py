@@ -53,6 +53,20 @@ def test_urgent_classes_are_protected_when_others_overload_the_pool() -> None:
 
 
 @pytest.mark.slow
+def test_what_waits_is_served_in_full_batches_when_nothing_arrives_any_more() -> None:
+    """Batches take a second here, and arrivals are forgotten as fast: what is left of an overload is the load."""
+    usual = class_cell("poisson", 1.4)
+    engine = replace(usual.engine, base_s=20 * usual.engine.base_s, each_s=20 * usual.engine.each_s)
+    slo_s = (("realtime", 1.2), ("interactive", 4.0), ("standard", 20.0))
+
+    results = play_product(replace(usual, engine=engine, hop_s=0.04, slo_s=slo_s, duration_s=60.0), SEED)
+
+    traffic = results.traffic
+    late = [i for i, at_s in enumerate(traffic.arrivals_s) if at_s > 48.0 and traffic.classes[i] == "standard"]
+    assert sum(map(results.is_good, late)) >= 0.98 * len(late) > 1000
+
+
+@pytest.mark.slow
 def test_a_silent_worker_gets_one_batch_beyond_its_credit_at_most() -> None:
     cell = Cell(shape="poisson", load=0.5, duration_s=4.0)
     results = play_product(cell, SEED, silence=Silence(workers=(0, 1, 2, 3), from_s=1.0, until_s=2.0))
