@@ -9,7 +9,6 @@ worker with what is in them.
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from processors.account import Account, Ending
 from processors.admission.returned import returned
@@ -28,18 +27,15 @@ from processors.queueing.ticket import Key, Ticket
 from processors.records import Records
 from processors.recovery.legacy import Legacy
 from processors.recovery.restoring import restore
+from processors.routing.deployments import Deployments
 from processors.routing.fleet import Fleet, Worker
 from processors.routing.placements import Place, Placements
 from processors.tenancy import Tenancy, queues_of
-from topics.control import ControlRecord, DeploymentState, Rollout
+from topics.control import ControlRecord
 from topics.dispatches import Cancel
 from topics.errors import IdConflict, PipelineError
 from topics.fleet import Finished, Heartbeat, LaneFigures, LaneReport, ModelFigures
-from topics.names import model_of
 from topics.requests import Cancellation
-
-WITHDRAWN_KEPT: Final = 1000
-"""Deployments of the model that are known to drain or to be retired; the oldest are forgotten first."""
 
 
 class Scheduler:
@@ -81,8 +77,7 @@ class Scheduler:
         self._cancellations = (
             Cancellations(keep_s=policy.longest_deadline_ms / 1000) if cancellations is None else cancellations
         )
-        self._stable = policy.stable
-        self._withdrawn: dict[str, str] = {}
+        self._deployments = Deployments(policy.model, policy.stable)
         self._numbered = 0
         self._observations = Observations()
 
@@ -144,7 +139,7 @@ class Scheduler:
             arrival,
             latency_class,
             policy=self._policy,
-            deployment=self._target(admits=True),
+            deployment=self._deployments.target(admits=True),
             replies=self._replies,
             now_us=now_us,
         )
@@ -180,7 +175,7 @@ class Scheduler:
         was_cancelled = place is not None and place.is_cancelled
         if was_cancelled or self._cancellations.take(ticket.key, now_s=now_s, produced_ms=ticket.produced_ms):
             return self._end(ticket, "cancelled", int(now_s * 1e6))
-        shared = self._sharing.on_return(ticket, handback.record, self._stable or "", now_s=now_s)
+        shared = self._sharing.on_return(ticket, handback.record, self._deployments.stable or "", now_s=now_s)
         return self._queue(ticket, now_s) if shared is None else shared
 
     def on_heartbeat(self, heartbeat: Heartbeat, *, at_ms: int, now_s: float) -> list[Effect]:
@@ -236,14 +231,7 @@ class Scheduler:
 
     def on_control(self, record: ControlRecord, *, now_s: float) -> list[Effect]:
         """An operator or controller decided about a deployment, or which one serves the model."""
-        match record:
-            case Rollout() if record.model == self._policy.model:
-                self._stable = record.stable
-            case DeploymentState() if model_of(record.deployment) == self._policy.model:
-                self._withdraw(record)
-            case _:
-                return []
-        return self._decide(now_s)
+        return self._decide(now_s) if self._deployments.follow(record) else []
 
     def on_wake(self, *, now_s: float) -> list[Effect]:
         """Time has passed."""
@@ -254,14 +242,14 @@ class Scheduler:
 
     def _queued(self, ticket: Ticket, now_s: float) -> Trace:
         self._queues.add(ticket)
-        self._sharing.on_queued(ticket, self._stable or "", now_s=now_s)
+        self._sharing.on_queued(ticket, self._deployments.stable or "", now_s=now_s)
         self._controller.on_queued(ticket, now_s=now_s)
         depth = len(self._queues.lanes[ticket.latency_class])
         return Trace(row=self._account.admitted(ticket, now_us=int(now_s * 1e6), queue_depth=depth))
 
     def _share(self, arrival: Arrival, ticket: Ticket, now_s: float) -> list[Effect] | None:
         """Give a request the answer of another one, if it is the same; None where it has to be generated."""
-        shared = self._sharing.on_request(ticket, self._stable or "", now_s=now_s)
+        shared = self._sharing.on_request(ticket, self._deployments.stable or "", now_s=now_s)
         if isinstance(shared, IdConflict):
             return self._refuse(arrival, ticket, shared, int(now_s * 1e6))
         if shared is not None and isinstance(shared[0], Answer):
@@ -270,7 +258,7 @@ class Scheduler:
 
     def _follow(self, heartbeat: Heartbeat) -> None:
         """Batch as the engines of the deployment do."""
-        if heartbeat.deployment == self._stable and heartbeat.mode != self._mode:
+        if heartbeat.deployment == self._deployments.stable and heartbeat.mode != self._mode:
             self._mode = heartbeat.mode
             self._controller = self._controllers(self._mode, self._queues, self._fleet, self._policy)
 
@@ -282,7 +270,7 @@ class Scheduler:
             for ticket in overdue:
                 effects += self._end(ticket, "expired", now_us)
         effects += self._adopt(now_s)
-        target = self._target(admits=False)
+        target = self._deployments.target(admits=False)
         self._wake_at_s = None
         if target is not None:
             decision = self._controller.decide(deployment=target, now_s=now_s)
@@ -302,7 +290,7 @@ class Scheduler:
         """Queue those whose primary has ended without an answer for them."""
         if not self._sharing.has_orphans:
             return []
-        return [self._queued(ticket, now_s) for ticket in self._sharing.adopt(self._stable, now_s=now_s)]
+        return [self._queued(ticket, now_s) for ticket in self._sharing.adopt(self._deployments.stable, now_s=now_s)]
 
     def _dispatch(self, batch: Batch, now_us: int) -> list[Effect]:
         batch_id = self._number("b")
@@ -364,21 +352,6 @@ class Scheduler:
                 effects += [PauseLane(latency_class=name) if lane.is_paused else ResumeLane(latency_class=name)]
                 effects += [Trace(row=row)]
         return effects
-
-    def _withdraw(self, record: DeploymentState) -> None:
-        """Remember that a deployment is not, or again, active."""
-        self._withdrawn.pop(record.deployment, None)
-        if record.state != "active":
-            self._withdrawn[record.deployment] = record.state
-            if len(self._withdrawn) > WITHDRAWN_KEPT:
-                del self._withdrawn[next(name for name in self._withdrawn if name != self._stable)]
-
-    def _target(self, *, admits: bool) -> str | None:
-        """The deployment that gets work; one that drains gets none, but its model goes on taking requests."""
-        if self._stable is None:
-            return None
-        state = self._withdrawn.get(self._stable, "active")
-        return self._stable if state == "active" or (admits and state == "draining") else None
 
     def _number(self, prefix: str) -> str:
         """An id that nobody else gives: the sender's name and a counter."""

@@ -7,7 +7,8 @@ import pytest
 
 from processors.effects import Answer, Dispatch, Forward, PauseLane, ResumeLane, Trace
 from processors.policy import ClassPolicy, Identity
-from processors.scheduler import WITHDRAWN_KEPT, Scheduler
+from processors.routing.deployments import WITHDRAWN_KEPT
+from processors.scheduler import Scheduler
 from tests.unit.processors.builders import (
     DEPLOYMENT,
     REPLIES,
@@ -358,7 +359,7 @@ def test_deployments_that_are_gone_are_not_remembered_for_ever() -> None:
     scheduler = a_scheduler()
     for name in (DEPLOYMENT, *(f"m@w{number}" for number in range(WITHDRAWN_KEPT + 5))):
         scheduler.on_control(DeploymentState(deployment=name, state="retired"), now_s=T0_S)
-    assert len(scheduler._withdrawn) == WITHDRAWN_KEPT
+    assert len(scheduler._deployments._withdrawn) == WITHDRAWN_KEPT
     beat(scheduler)
     assert [answer.records[0].error.code for answer in of_kind(admit(scheduler, 0), Answer)] == ["model_not_found"]
 
