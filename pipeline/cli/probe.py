@@ -23,7 +23,7 @@ from pipeline.cli.snapshot import (
     lane_status,
 )
 from pipeline.runtime import kafka
-from pipeline.runtime.reading import existing_partitions, read_to, reader
+from pipeline.runtime.reading import begin, existing_partitions, offsets_since, read_to, reader
 from pipeline.settings import Settings
 from topics import names
 from topics.codec import decode_workers_record
@@ -98,10 +98,8 @@ class Probe:
         if not self._heartbeats:
             topics = [names.workers_topic(model) for model in self._models]
             self._heartbeats = await existing_partitions(self._log, topics)
-            begin = await self._offsets_at(self._heartbeats, FORGOTTEN_AFTER_S)
-            self._log.assign(self._heartbeats)
-            for partition, offset in begin.items():
-                self._log.seek(partition, offset)
+            since_ms = self._now_ms() - int(FORGOTTEN_AFTER_S * 1000)
+            await begin(self._log, self._heartbeats, since_ms=since_ms)
         if not self._heartbeats:
             return
         ends = await self._log.end_offsets(self._heartbeats)
@@ -147,20 +145,10 @@ class Probe:
         if not partitions:
             return {}
         beginnings = await self._log.beginning_offsets(partitions)
-        recently = await self._offsets_at(partitions, ARRIVALS_OVER_S)
         ends = await self._log.end_offsets(partitions)
-        return {
-            p: Offsets(beginning=beginnings[p], end=ends[p], recently=min(recently[p], ends[p])) for p in partitions
-        }
-
-    async def _offsets_at(self, partitions: list[TopicPartition], ago_s: float) -> dict[TopicPartition, int]:
-        """Offset of the first record of each partition that is younger than `ago_s`; its end where none is."""
-        if not partitions:
-            return {}
-        at_ms = self._now_ms() - int(ago_s * 1000)
-        found = await self._log.offsets_for_times(dict.fromkeys(partitions, at_ms))
-        ends = await self._log.end_offsets(partitions)
-        return {p: ends[p] if (place := found.get(p)) is None else place.offset for p in partitions}
+        since_ms = self._now_ms() - int(ARRIVALS_OVER_S * 1000)
+        recently = await offsets_since(self._log, dict.fromkeys(partitions, since_ms), ends)
+        return {p: Offsets(beginning=beginnings[p], end=ends[p], recently=recently[p]) for p in partitions}
 
     async def _committed(self) -> dict[TopicPartition, int]:
         """Offsets that the processors have committed; a model without any has none."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -10,7 +10,8 @@ from aiokafka.errors import KafkaError
 from pipeline.metrics.tally import Labels, Tally
 from pipeline.processor.station import Station
 from processors.execution import STAGE
-from topics.fleet import STALE_AFTER_S
+from processors.queueing.lane import LaneQueue
+from topics.fleet import STALE_AFTER_S, ModelFigures
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,13 @@ class StationGauges:
 
     def register(self, tally: Tally) -> None:
         """Let a tally ask for all of them."""
-        tally.ask("millrace_queue_depth", lambda: self._lanes(0))
-        tally.ask("millrace_lane_paused", lambda: self._lanes(1))
+        tally.ask("millrace_queue_depth", self._queued)
+        tally.ask("millrace_lane_paused", self._paused)
         tally.ask("millrace_lane_lag", lambda: self._lags)
         tally.ask("millrace_credits", self._credits)
         tally.ask("millrace_heartbeat_age_seconds", self._ages)
-        tally.ask("millrace_latency_model_error_ratio", lambda: self._learned(0))
-        tally.ask("millrace_latency_model_scale", lambda: self._learned(1))
+        tally.ask("millrace_latency_model_error_ratio", lambda: self._learned(lambda model: model.error_ratio))
+        tally.ask("millrace_latency_model_scale", lambda: self._learned(lambda model: model.scale))
         tally.ask("millrace_dead_letters_total", self._dead_letters)
 
     async def watch_lags(self) -> None:
@@ -49,16 +50,23 @@ class StationGauges:
                 logger.debug("the lags of %s are not known: %r", self._station.model, error)
             await asyncio.sleep(LAG_EVERY_S)
 
-    def _lanes(self, which: int) -> Mapping[Labels, float]:
+    def _queued(self) -> Mapping[Labels, float]:
         found: dict[Labels, float] = {}
+        for labels, lane in self._lanes():
+            found[labels] = found.get(labels, 0.0) + len(lane)
+        return found
+
+    def _paused(self) -> Mapping[Labels, float]:
+        found: dict[Labels, float] = {}
+        for labels, lane in self._lanes():
+            found[labels] = max(found.get(labels, 0.0), float(lane.is_paused))
+        return found
+
+    def _lanes(self) -> Iterator[tuple[Labels, LaneQueue]]:
+        """Those of all shards; a lane has one for each."""
         for scheduler in self._station.shards.schedulers:
             for name, lane in scheduler.lanes.items():
-                labels = (self._station.model, name)
-                if which == 0:
-                    found[labels] = found.get(labels, 0) + len(lane)
-                else:
-                    found[labels] = max(found.get(labels, 0), float(lane.is_paused))
-        return found
+                yield (self._station.model, name), lane
 
     def _credits(self) -> Mapping[Labels, float]:
         now_s = self._station.shards.now_s
@@ -78,15 +86,14 @@ class StationGauges:
             for worker in scheduler.workers.values()
         }
 
-    def _learned(self, which: int) -> Mapping[Labels, float]:
+    def _learned(self, figure: Callable[[ModelFigures], float]) -> Mapping[Labels, float]:
         """What is furthest from what it should be, of the shards."""
         found: dict[Labels, float] = {}
         for scheduler in self._station.shards.schedulers:
             model = scheduler.learned()
             if model is not None:
-                figure = (model.error_ratio, model.scale)[which]
                 labels = (model.deployment,)
-                found[labels] = max(found.get(labels, 0.0), figure)
+                found[labels] = max(found.get(labels, 0.0), figure(model))
         return found
 
     def _dead_letters(self) -> Mapping[Labels, float]:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.runtime.backwards import STEP, Backwards, Span
-from pipeline.runtime.reading import Record
+from pipeline.runtime.reading import Record, offsets_since
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,7 @@ class Logs:
         self, ends: Mapping[TopicPartition, int], at_ms: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, int]:
         """The first offsets that are not older than a time, in ms since the epoch; the ends where there are none."""
-        if not ends:
-            return {}
-        found = await self._consumer.offsets_for_times({place: max(0, at_ms[place]) for place in ends})
-        return {place: end if found.get(place) is None else found[place].offset for place, end in ends.items()}
+        return await offsets_since(self._consumer, {place: at_ms[place] for place in ends}, ends)
 
     async def behind(
         self, admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.runtime import kafka
 from pipeline.runtime.logs import Seldom
+from pipeline.runtime.reading import offsets_since
 from pipeline.settings import KafkaSettings
 from topics.errors import CodecError
 
@@ -161,8 +162,7 @@ class BroadcastReader:
         if self._start == "latest":
             return ends
         at_ms = int(time.time() * 1000) - RECENT_MS
-        since = await consumer.offsets_for_times(dict.fromkeys(partitions, at_ms))
-        return ends | {partition: place.offset for partition, place in since.items() if place is not None}
+        return await offsets_since(consumer, dict.fromkeys(partitions, at_ms), ends)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         while True:

@@ -58,11 +58,25 @@ async def begin(
     if since_ms is None:
         await consumer.seek_to_beginning(*partitions)
     else:
-        found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        for partition in partitions:
-            place = found.get(partition)
-            consumer.seek(partition, ends[partition] if place is None else place.offset)
+        firsts = await offsets_since(consumer, dict.fromkeys(partitions, since_ms), ends)
+        for partition, offset in firsts.items():
+            consumer.seek(partition, offset)
     return ends
+
+
+async def offsets_since(
+    consumer: AIOKafkaConsumer, since_ms: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """The first offsets of partitions that are not older than a time, in milliseconds since the epoch by the broker's
+    clock; the ends where everything is older.
+    """
+    if not since_ms:
+        return {}
+    found = await consumer.offsets_for_times({partition: max(at_ms, 0) for partition, at_ms in since_ms.items()})
+    return {
+        partition: ends[partition] if (place := found.get(partition)) is None else min(place.offset, ends[partition])
+        for partition in since_ms
+    }
 
 
 async def record_at(consumer: AIOKafkaConsumer, topic: str, partition: int, offset: int) -> Record | None:
