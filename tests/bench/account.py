@@ -26,7 +26,7 @@ import msgspec
 
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.queries import Query, load_queries
-from tests.bench.report import RESULTS, Gate, Report
+from tests.bench.report import RESULTS, Gate, Report, progress
 from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.recording import RecorderProcess, Sender, TraceTopics, an_event
 from topics.trace import MAX_ROWS, encode_rows
@@ -102,6 +102,7 @@ def ask_everything(url: str, query: Query, report: Report) -> None:
     """The median of `ROUNDS` of a named query, over all data."""
     took = [timed(url, query, everything_of(query)) for _ in range(ROUNDS)]
     report.at_most(f"{query.name}_ms", statistics.median(took), QUERY_MS)
+    progress(f"{query.name}: {statistics.median(took):.0f} ms")
 
 
 def everything_of(query: Query) -> dict[str, str]:
@@ -152,7 +153,7 @@ def tell_dashboard(report: Report, name: str, took: list[float]) -> None:
 async def both(folder: Path, report: Report) -> None:
     """The dashboard, asked again and again while a backlog is recorded beside the volume."""
     with volume(folder / "ch") as url:
-        sys.stderr.write(f"filled at {url}; its server ends, and the recorder takes the folder over\n")
+        progress(f"filled at {url}; its server ends, and the recorder takes the folder over")
     async with trace_topics(folder, partitions=1) as topics:
         await fill(topics, INGESTED_BESIDE)
         process = RecorderProcess(topics, folder)

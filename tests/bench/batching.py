@@ -12,7 +12,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, Final
 
-from tests.bench.report import Gate, Report
+from tests.bench.report import Gate, Report, progress
 from tests.simulation import llm_gates, llm_speed, rtc_gates, rtc_speed
 from tests.simulation.rtc_cells import SEEDS
 from tests.simulation.verdicts import worst
@@ -38,8 +38,18 @@ def _all_gates(seeds: tuple[int, ...], processes: int) -> list[Gate]:
     """Every question on every seed, or on all of them together, the longest ones first."""
     asked: list[Asked] = [(question, seeds) for question in (*rtc_gates.POOLED, *llm_gates.POOLED)]
     asked += [(question, seed) for question in (*llm_gates.QUESTIONS, *rtc_gates.GATES) for seed in seeds]
+    gates: list[Gate] = []
     with get_context("spawn").Pool(processes) as pool:
-        return [gate for answered in pool.imap_unordered(_answer, asked) for gate in answered]
+        for done, answered in enumerate(pool.imap_unordered(_answer, asked), start=1):
+            gates += answered
+            progress(f"{done} of {len(asked)} questions: {_named(answered)}")
+    return gates
+
+
+def _named(gates: list[Gate]) -> str:
+    """Which gates these are, by their numbers, and whether all of them hold."""
+    numbers = ", ".join(dict.fromkeys(gate.gate.partition(" ")[0] for gate in gates))
+    return f"{numbers} {'holds' if all(gate.holds for gate in gates) else 'does not hold'}"
 
 
 def _by_name(gates: list[Gate]) -> list[Gate]:
@@ -72,6 +82,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     report = Report("batching")
+    progress("how fast decisions are made")
     _speeds(report)
     report.gates += _by_name(worst(_all_gates(tuple(options.seeds), options.processes)))
     return report.finish()

@@ -21,7 +21,7 @@ from pipeline.runtime.process import settle_memory
 from tests.bench.cpu import CpuMeter
 from tests.bench.live_loads import BATCHES, SLO_S, STEPS, figures, goodput, is_good, streamed, whole
 from tests.bench.open_loop import OpenLoop, Shot
-from tests.bench.report import Report
+from tests.bench.report import Report, progress
 from tests.bench.side_by_side import PRODUCT, STRETCH, Way, pids_of, side_by_side
 
 SEED: Final = 101
@@ -198,7 +198,7 @@ class Bench:
     def _figures(self, name: str, shots: list[Shot]) -> None:
         for figure, value in figures(shots).items():
             self._report.figure(f"{name} {figure}", value)
-        sys.stderr.write(f"{name}: {self._report.figures[f'{name} goodput']:.4f}\n")
+        progress(f"{name}: {self._report.figures[f'{name} goodput']:.4f}")
 
 
 def l3_ways(load: float) -> tuple[Way, Way, Way]:

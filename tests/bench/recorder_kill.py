@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.bench.report import Report
+from tests.bench.report import Report, progress
 from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.killing import kill_again_and_again
 
@@ -18,7 +18,7 @@ KILLS: Final = 100
 
 
 def _tell(number: int, rows: int) -> None:
-    sys.stderr.write(f"kill {number}, {rows:,} rows sent\n")
+    progress(f"kill {number}, {rows:,} rows sent")
 
 
 async def bench(kills: int, seed: int, folder: Path) -> int:

@@ -24,7 +24,7 @@ from processors.policy import Identity as ProcessorIdentity
 from tests.bench.arrivals import poisson, run_load
 from tests.bench.cluster import bench_cluster, pids, streamed
 from tests.bench.cpu import CpuMeter
-from tests.bench.report import Report
+from tests.bench.report import Report, progress
 from tests.unit.processors.builders import SENDER, a_policy, a_scheduler, admit, beat
 from tests.unit.worker.test_attempts import an_attempt
 
@@ -115,7 +115,7 @@ async def bench(seconds: float, pairs: int) -> int:
         for is_traced in (True, False) if pair % 2 else (False, True):
             costs = await one_run(seconds, is_traced=is_traced, seed=pair + 1)
             (on if is_traced else off).append(costs)
-            sys.stderr.write(f"pair {pair + 1}, {'with' if is_traced else 'without'}: {costs}\n")
+            progress(f"pair {pair + 1}, {'with' if is_traced else 'without'}: {costs}")
     for part in PARTS:
         made_us = making_us(_MADE[part]())
         with_us = statistics.median(costs[part] for costs in on)
