@@ -12,7 +12,7 @@ from clickhouse_connect.driver.client import Client
 from infra.grafana.alerts import ALERTS, Alert
 from infra.grafana.boards import BOARDS
 from infra.grafana.build import FOLDER
-from tests.account_data import PRICES
+from tests.account_data.site import PRICES
 from tests.integration.pages.conftest import MINUTES, Served
 from tests.integration.pages.macros import expanded
 from topics.trace import RequestRow
