@@ -38,7 +38,6 @@ LEVELS: Final = Way(
 CAPS: Final = {1.14: {"limit": 224, "ttl_share": 0.5}, 1.40: {"limit": 224, "ttl_share": 0.4}}
 GATE: Final = {"ttl_share": 0.9}
 RTC_WAYS: Final = {"R3": (OURS, TRITON, CORK), "R5": (OURS,), "R10": (OURS, LEVELS)}
-LLM: Final[tuple[str, ...]] = ("L3", "L7")
 AGGRESSOR_SHARE: Final = 0.6
 LIGHT_TENANTS: Final = 7
 OVERLOAD: Final = 180 / 114
@@ -133,18 +132,8 @@ class Bench:
         over = ours["total"] / reached[LEVELS.name]["total"]
         self._report.at_least("R10 total over strict priority, load 1.4", over, half(1.08))
 
-    async def llm(self, chosen: list[str]) -> None:
-        """Loads of continuous engines, several at the same time: they last long and are light."""
-        counted: dict[str, list[Shot]] = {}
-        for ways in llm_rounds(chosen):
-            counted |= await self._streamed(ways)
-        if "L3" in chosen:
-            self._l3(counted)
-        if "L7" in chosen:
-            self._l7(counted)
-
-    async def _streamed(self, ways: list[tuple[Way, float]]) -> dict[str, list[Shot]]:
-        """What counts of a load on each of these ways."""
+    async def streamed(self, ways: list[tuple[Way, float]]) -> dict[str, list[Shot]]:
+        """What counts of a load on each of these ways: they last long and are light, so all at the same time."""
         warm_up_s = self._pace * LLM_WARM_UP_S
         seconds = warm_up_s + self._pace * LLM_S
         loads = {way.name: streamed(way.name, load, seconds, seed=SEED) for way, load in ways}
@@ -155,22 +144,6 @@ class Bench:
         for name, shots in counted.items():
             self._figures(f"LLM {name}", shots)
         return counted
-
-    def _l3(self, counted: dict[str, list[Shot]]) -> None:
-        for load, over_cap in ((1.14, 1.07), (1.40, 1.15)):
-            ours, cap, gate = (goodput(counted[way.name]) for way in l3_ways(load))
-            self._report.at_least(f"L3 goodput, load {load}", ours, L3_LEAST[load])
-            self._report.at_least(f"L3 over the best static cap, load {load}", ours / cap, half(over_cap))
-            self._report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(2.0))
-
-    def _l7(self, counted: dict[str, list[Shot]]) -> None:
-        fair, blind = (counted[way.name] for way in L7_WAYS)
-        by_tenant: dict[str, list[Shot]] = defaultdict(list)
-        for shot in fair:
-            by_tenant[shot.tenant].append(shot)
-        light = [goodput(shots) for tenant, shots in by_tenant.items() if tenant != "t0"]
-        self._report.at_least("L7 goodput of the worst light tenant", min(light), L7_LEAST)
-        self._report.at_least("L7 good tokens over no fairness", good_tokens(fair) / good_tokens(blind), L7_TOKENS)
 
     async def _whole(self, way: Way, load: float) -> list[Shot]:
         warm_up_s = self._pace * RTC_WARM_UP_S
@@ -236,6 +209,29 @@ def good_tokens(shots: list[Shot]) -> float:
     return float(sum(shot.prompt_tokens + shot.answer_tokens for shot in shots if is_good(shot)))
 
 
+def judge_l3(report: Report, counted: dict[str, list[Shot]]) -> None:
+    """Overload of continuous engines."""
+    for load, over_cap in ((1.14, 1.07), (1.40, 1.15)):
+        ours, cap, gate = (goodput(counted[way.name]) for way in l3_ways(load))
+        report.at_least(f"L3 goodput, load {load}", ours, L3_LEAST[load])
+        report.at_least(f"L3 over the best static cap, load {load}", ours / cap, half(over_cap))
+        report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(2.0))
+
+
+def judge_l7(report: Report, counted: dict[str, list[Shot]]) -> None:
+    """One tenant has most of an overload."""
+    fair, blind = (counted[way.name] for way in L7_WAYS)
+    by_tenant: dict[str, list[Shot]] = defaultdict(list)
+    for shot in fair:
+        by_tenant[shot.tenant].append(shot)
+    light = [goodput(shots) for tenant, shots in by_tenant.items() if tenant != "t0"]
+    report.at_least("L7 goodput of the worst light tenant", min(light), L7_LEAST)
+    report.at_least("L7 good tokens over no fairness", good_tokens(fair) / good_tokens(blind), L7_TOKENS)
+
+
+JUDGES: Final = {"L3": judge_l3, "L7": judge_l7}
+
+
 async def bench(chosen: list[str], pace: float) -> int:
     """The chosen questions; the exit code."""
     report = Report("batching_live")
@@ -249,16 +245,19 @@ async def bench(chosen: list[str], pace: float) -> int:
             for name, question in (("R3", asking.r3), ("R5", asking.r5), ("R10", asking.r10)):
                 if name in rtc:
                     await question()
-    llm = [name for name in LLM if name in chosen]
-    if llm:
-        ways = [way for together in llm_rounds(llm) for way, _ in together]
+    llm = [name for name in JUDGES if name in chosen]
+    counted: dict[str, list[Shot]] = {}
+    for together in llm_rounds(llm):
+        ways = [way for way, _ in together]
         async with side_by_side(ways, STEPS) as cluster, OpenLoop(cluster.settings.kafka) as loop:
-            await Bench(loop, CpuMeter(pids_of(cluster)), report, pace=pace).llm(llm)
+            counted |= await Bench(loop, CpuMeter(pids_of(cluster)), report, pace=pace).streamed(together)
+    for name in llm:
+        JUDGES[name](report, counted)
     return report.finish()
 
 
 if __name__ == "__main__":
-    names = [*RTC_WAYS, *LLM]
+    names = [*RTC_WAYS, *JUDGES]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these questions (default: all)")
     parser.add_argument("--pace", type=float, default=1.0, help="shortens or stretches every load (default: 1)")

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,8 @@ STRETCH: Final = 20
 WORKERS: Final = 4
 PRODUCT: Final = "millrace"
 """The way of batching that is not replaced."""
-READY_WITHIN_S: Final = 60.0
+READY_WITHIN_S: Final = 240.0
+"""Thirty processes start at once here."""
 
 
 class Way(Struct, kw_only=True, frozen=True):
@@ -109,6 +111,7 @@ def pids_of(cluster: LocalCluster) -> dict[str, int]:
 
 
 def _rewritten(plan: ProcessPlan, ways: list[Way], ground: Ground) -> ProcessPlan:
+    plan = replace(plan, ready_within_s=READY_WITHIN_S)
     python, _, module, *rest = plan.command
     if module == "pipeline.worker" and ground.distance_ms:
         distance = ("--distance-ms", str(ground.distance_ms))
