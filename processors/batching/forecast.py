@@ -149,6 +149,11 @@ class Forecaster:
 
 
 def _backlog_per_s(lane: ClassLane, round_size: int, now_s: float) -> float:
-    """How much of a lane has to be served per second, so that all of it is before the last of it is due."""
+    """How much of a lane has to be served per second, so that all of it is before the last of it is due.
+
+    Senders may allow some requests more time than the SLO does: those do not stretch it.
+    """
     beyond = len(lane.queue) - round_size
-    return beyond / max(lane.queue.latest_due_ms / 1000 - now_s, _KEPT_S) if beyond > 0 else 0.0
+    if beyond <= 0:
+        return 0.0
+    return beyond / max(min(lane.queue.latest_due_ms / 1000 - now_s, lane.knobs.slo_s), _KEPT_S)
