@@ -28,8 +28,8 @@ class Forecast(NamedTuple):
     Attributes:
         arrivals_per_s: of all classes.
         loads_per_s: what has to be served of a class and all more urgent ones: what arrives, or, where that is more,
-            what waits beyond a round of the largest batches, until the last of it is due. After a burst nothing arrives,
-            and batches must not be small.
+            what waits beyond a round of the largest batches, until the last of it is due. When a burst is over nothing
+            arrives, and batches must not be small.
         tightest: the most urgent class that is expected.
         max_tokens: of one batch.
         tokens_each: of an average request of late, as estimated.

@@ -62,6 +62,9 @@ R5_LEAST: Final = 0.97
 R10_LEAST: Final = {"realtime": 0.955, "interactive": 0.97}
 L3_LEAST: Final = {1.14: 0.875, 1.40: 0.73}
 """Half way from what the best static cap reaches (.851 and .675) to the simulation's gates (.90 and .78)."""
+L3_OVER_GATE: Final = {1.14: 1.33, 1.40: 2.0}
+"""At 1.14 times the capacity a gate fails slowly: the simulations' 2.0 is over 75 s, which would be 25 minutes here. In
+the time that is counted here they have 0.964 against 0.723."""
 L7_LEAST: Final = 0.985
 L7_TOKENS: Final = 0.775
 
@@ -215,7 +218,7 @@ def judge_l3(report: Report, counted: dict[str, list[Shot]]) -> None:
         ours, cap, gate = (goodput(counted[way.name]) for way in l3_ways(load))
         report.at_least(f"L3 goodput, load {load}", ours, L3_LEAST[load])
         report.at_least(f"L3 over the best static cap, load {load}", ours / cap, half(over_cap))
-        report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(2.0))
+        report.at_least(f"L3 over a gate with TTL, load {load}", ours / max(gate, 1e-6), half(L3_OVER_GATE[load]))
 
 
 def judge_l7(report: Report, counted: dict[str, list[Shot]]) -> None:
