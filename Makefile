@@ -30,7 +30,8 @@ demo: $(if $(filter vllm,$(ENGINE)),setup-vllm,setup) ## Kafka, ClickHouse, an e
 
 test: setup-vllm static ## everything that can fail: static checks, unit, properties, simulation, integration, scenarios
 	$(BIN)/pytest -n 2 tests/unit tests/properties tests/simulation
-	$(BIN)/pytest -n 2 --dist loadgroup tests/integration tests/scenarios
+	$(BIN)/pytest -n 2 --dist loadfile tests/integration --ignore tests/integration/vllm
+	$(BIN)/pytest tests/integration/vllm tests/scenarios
 
 check: static ## what a change must pass in a minute: static checks, unit, properties
 	$(BIN)/pytest -n 2 tests/unit tests/properties

@@ -15,13 +15,6 @@ for variable in ("COLUMNS", "LINES"):
     os.environ.pop(variable, None)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests one process runs, where several share them: those of a file, and all that run a real engine."""
-    for item in items:
-        group = "vllm" if item.get_closest_marker("vllm") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     """A real single-node Kafka, started when the first test asks for it; `.bootstrap` is its address.
