@@ -6,7 +6,8 @@ answered as a server answers that has such constraints.
 All statements of clients together have one more limit, which none of them can set: they run in the workload `clients`,
 and where that is full, the engine ends the one that takes most. It looks a moment after memory was taken, so there is a
 last limit, on all that the engine takes: who wants more fails at once. Between the two lies the owner's share, which
-is in no workload: its inserts and merges find memory whatever clients ask for.
+is in no workload: its inserts and merges find memory whatever clients ask for, but for the moments in which these are
+ahead of the engine.
 
 Source: ClickHouse's constraints on settings (`SETTING_CONSTRAINT_VIOLATION`), workloads with `MEMORY RESERVATION`,
 `max_server_memory_usage`.
