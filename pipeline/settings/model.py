@@ -108,7 +108,7 @@ class VllmDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", ta
     enforce_eager: bool = True
     prefix_caching: bool = True
     threads: Annotated[int, Meta(ge=0)] = 0
-    """OpenMP threads of the CPU engine; 0 leaves it to vLLM."""
+    """OpenMP threads of the CPU engine; 0: one less than cores, pinned to them by vLLM where there are more than 4."""
     step_limit_s: Annotated[float, Meta(gt=0)] = 60.0
     """An engine that has sequences and makes no step for so many seconds is killed and started again. On a GPU a step
     takes well below a second; on a CPU a large prompt may take many."""

@@ -30,7 +30,7 @@ async def test_start_without_a_model_says_what_is_missing(monkeypatch: pytest.Mo
 
 
 def test_nothing_is_fetched_reported_or_printed() -> None:
-    chosen = variables(VllmDeployment(path="/nowhere", enforce_eager=False))
+    chosen = variables(VllmDeployment(path="/nowhere", enforce_eager=False), cores=64)
 
     assert chosen["HF_HUB_OFFLINE"] == chosen["VLLM_NO_USAGE_STATS"] == "1"
     assert chosen["VLLM_LOGGING_STREAM"].endswith("stderr")
@@ -38,6 +38,11 @@ def test_nothing_is_fetched_reported_or_printed() -> None:
 
 
 def test_threads_and_eager_are_told_to_torch() -> None:
-    chosen = variables(VllmDeployment(path="/nowhere", threads=3))
+    chosen = variables(VllmDeployment(path="/nowhere", threads=3), cores=64)
 
     assert (chosen["OMP_NUM_THREADS"], chosen["TORCHDYNAMO_DISABLE"]) == ("3", "1")
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, "1"), (2, "1"), (4, "3"), (5, None)])
+def test_a_small_machine_keeps_one_core_for_everything_else(cores: int, threads: str | None) -> None:
+    assert variables(VllmDeployment(path="/nowhere"), cores=cores).get("OMP_NUM_THREADS") == threads
