@@ -7,6 +7,8 @@ MEMORY_S: Final = 5.0
 """Arrivals count for about so long."""
 GAIN: Final = 0.02
 """Lengths are means over about the last 50 requests of a class."""
+FIRST_COUNT: Final = 5
+"""What is assumed at first counts as so many requests."""
 FIRST_PROMPT_TOKENS: Final = 600.0
 FIRST_ANSWER_TOKENS: Final = 200.0
 """Assumed until a class has had requests."""
@@ -20,10 +22,11 @@ class ClassTraffic:
         last_s: when a request came last; minus infinity before the first.
     """
 
-    __slots__ = ("_count", "answer_tokens", "last_s", "prompt_tokens")
+    __slots__ = ("_answers", "_count", "_prompts", "answer_tokens", "last_s", "prompt_tokens")
 
     def __init__(self) -> None:
         self._count = 0.0
+        self._prompts = self._answers = FIRST_COUNT
         self.prompt_tokens = FIRST_PROMPT_TOKENS
         self.answer_tokens = FIRST_ANSWER_TOKENS
         self.last_s = float("-inf")
@@ -32,11 +35,13 @@ class ClassTraffic:
         """A request came, taken or not."""
         self._count = 1.0 + self._decayed(now_s)
         self.last_s = max(self.last_s, now_s)
-        self.prompt_tokens += GAIN * (prompt_tokens - self.prompt_tokens)
+        self._prompts += 1
+        self.prompt_tokens += max(GAIN, 1 / self._prompts) * (prompt_tokens - self.prompt_tokens)
 
     def answered(self, answer_tokens: int) -> None:
         """An answer is complete."""
-        self.answer_tokens += GAIN * (answer_tokens - self.answer_tokens)
+        self._answers += 1
+        self.answer_tokens += max(GAIN, 1 / self._answers) * (answer_tokens - self.answer_tokens)
 
     def per_s(self, now_s: float) -> float:
         """Arrivals per second of late."""

@@ -19,11 +19,12 @@ from processors.batching.controller import Batch, Decision, Deferral, Dropped, L
 from processors.batching.deferrals import Deferrals
 from processors.batching.eager import Eager
 from processors.batching.early_refusal import EarlyRefusal
+from processors.batching.margin import Margin
 from processors.batching.outlook import LIVES_S, Outlook, OutlookCache
 from processors.batching.predictions import Predictions
 from processors.batching.prefix_mirror import PrefixMirrors
 from processors.batching.promises import promises_of
-from processors.batching.residents import Residents
+from processors.batching.residents import Resident, Residents
 from processors.batching.service_rate import ServiceRate
 from processors.batching.steps import StepModel
 from processors.policy import ANY_TENANT, EVERY_TENANT, Policy
@@ -69,6 +70,7 @@ class Continuous:
         self._urgent_lanes = [lane for lane, each in zip(self._lanes, self._promises, strict=True) if not each.yields]
         self._mix = ClassMix(len(names))
         self._shares = [PromiseShare(promise.token_s or 0.0) for promise in self._promises]
+        self._margins = [Margin() for _ in names]
         self._residents = Residents(len(names))
         self._prefixes = PrefixMirrors()
         self._rate = ServiceRate()
@@ -89,10 +91,12 @@ class Continuous:
             tenants=self._tenants,
             rate=self._rate,
             predictions=self._predictions,
+            margins=self._margins,
             fleet=fleet,
         )
         self._deployment = ""
         self._now_s = 0.0
+        self._hop_s = policy.hop_s
         self._deferrals = Deferrals()
         self._stuck: _Stuck | None = None
 
@@ -124,10 +128,14 @@ class Continuous:
 
     def on_finished(self, finished: Finished, *, tenant: str, latency_class: str) -> None:
         """Learn how long answers are, and whether they come as fast as promised."""
-        self._left(finished.origin)
+        resident = self._left(finished.origin)
         rank = self._ranks.get(latency_class)
         if rank is None or finished.outcome != "completed":
             return
+        if resident is not None:
+            reached_us = finished.service_us if self._promises[rank].is_whole else finished.first_token_us
+            reached_s = reached_us / 1e6 + 2 * self._hop_s
+            self._margins[rank].observe(is_late=reached_s > resident.due_in_s)
         tokens = finished.completion_tokens
         self._mix.traffic[rank].answered(tokens)
         if self._promises[rank].token_s is not None and tokens >= MIN_ANSWER_TOKENS:
@@ -174,12 +182,13 @@ class Continuous:
         model = self._models.known(self._deployment)
         return model.figures(self._deployment) if model is not None and model.steps else None
 
-    def _left(self, origin: str) -> None:
+    def _left(self, origin: str) -> Resident | None:
         """A request is in no worker any more."""
-        slot = self._residents.remove(origin)
-        if slot is not None:
+        resident = self._residents.remove(origin)
+        if resident is not None:
             self._stuck = None
-            self._chooser.reopen(slot)
+            self._chooser.reopen(resident.slot)
+        return resident
 
     def _note(self, ticket: Ticket, now_s: float) -> None:
         self._mix.traffic[self._ranks[ticket.latency_class]].arrived(ticket.demand.prompt_tokens, now_s=now_s)
@@ -221,6 +230,7 @@ class Continuous:
                 late = self._late(ticket, rank, workers[0], outlook, choice, now_s)
                 if late is not None:
                     self._queues.leave(ticket, is_served=False)
+                    self._margins[rank].observe(is_late=True)
                     dropped.append(late)
                 elif choice.worker is None:
                     self._stick(ticket, rank, outlook, choice)
@@ -319,7 +329,8 @@ class Continuous:
         ticket = part.ticket
         deployment = worker.heartbeat.deployment
         rank = self._ranks[ticket.latency_class]
-        self._residents.add(ticket.origin, deployment=deployment, slot=part.placed.slot, rank=rank)
+        due_in_s = ticket.due_at_ms / 1000 - self._now_s
+        self._residents.add(ticket.origin, deployment=deployment, slot=part.placed.slot, rank=rank, due_in_s=due_in_s)
         if ticket.prefixes:
             self._prefixes.sent(worker, ticket.prefixes, now_s=now_s)
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from processors.admission.shares import Shares
 from processors.batching.controller import Refused, Why
+from processors.batching.margin import Margin
 from processors.batching.outlook import Outlook
 from processors.batching.predictions import Predictions
 from processors.batching.service_rate import ServiceRate
@@ -29,16 +30,25 @@ class EarlyRefusal:
         tenants: what each tenant can count on.
         rate: of releases, as measured.
         predictions: when a first token would come.
+        margins: of the classes by rank.
         fleet: says which portion of the workers is there for these lanes.
     """
 
     def __init__(
-        self, lanes: list[LaneQueue], *, tenants: Shares, rate: ServiceRate, predictions: Predictions, fleet: Fleet
+        self,
+        lanes: list[LaneQueue],
+        *,
+        tenants: Shares,
+        rate: ServiceRate,
+        predictions: Predictions,
+        margins: list[Margin],
+        fleet: Fleet,
     ) -> None:
         self._lanes = lanes
         self._tenants = tenants
         self._rate = rate
         self._predictions = predictions
+        self._margins = margins
         self._fleet = fleet
 
     def judge(
@@ -56,17 +66,23 @@ class EarlyRefusal:
             wait_s += own / max(_NOTHING, self._tenants.of(ticket.tenant, rate, now_s))
         worker = min(workers, key=_backlog)
         slack_s = ticket.due_at_ms / 1000 - now_s
-        predicted_s = self._predictions.next_s(ticket, rank, worker, outlook, slack_s=slack_s - WAIT_MARGIN * wait_s)
-        if WAIT_MARGIN * wait_s + predicted_s <= slack_s or (not wait_s and any(w.is_empty for w in workers)):
+        left_s = slack_s - WAIT_MARGIN * wait_s - (self._margin_s(ticket, rank) if wait_s else 0.0)
+        predicted_s = self._predictions.next_s(ticket, rank, worker, outlook, slack_s=left_s)
+        if predicted_s <= left_s or (not wait_s and any(w.is_empty for w in workers)):
             return None
         figures = {
             "predicted_wait_s": round(wait_s, 4),
             "predicted_ttft_s": round(predicted_s, 4),
             "slack_s": round(slack_s, 4),
+            "margin_s": round(self._margin_s(ticket, rank), 4),
             "queue_ahead_requests": float(urgent + own),
             "service_rate_per_s": round(rate, 3),
         }
         return Refused(Why("predicted_late", figures), max(MIN_RETRY_S, wait_s))
+
+    def _margin_s(self, ticket: Ticket, rank: int) -> float:
+        """Part of the target that nobody who waits may be expected to need."""
+        return self._margins[rank].ratio * (ticket.due_at_ms - ticket.produced_ms) / 1000
 
     def _per_s(self, rank: int, workers: list[Worker], outlook: Outlook) -> float:
         """Requests per second that this scheduler can count on: as modelled, or as measured if that is less."""

@@ -13,10 +13,13 @@ SLOTS_KEPT: Final = 1024
 """Slots that are known before those without requests are forgotten: deployments come and go."""
 
 
-class _Resident(NamedTuple):
+class Resident(NamedTuple):
+    """A request in a slot. `due_in_s` is how long after it was put there its target is reached."""
+
     slot: int
     counts: list[int]
     rank: int
+    due_in_s: float
 
 
 class Residents:
@@ -30,7 +33,7 @@ class Residents:
     def __init__(self, classes: int, *, limit: int = LIMIT) -> None:
         self._classes = classes
         self._limit = limit
-        self._by_origin: dict[str, _Resident] = {}
+        self._by_origin: dict[str, Resident] = {}
         self._slots: dict[tuple[str, int], list[int]] = {}
         self._sweep_at = SLOTS_KEPT
 
@@ -42,22 +45,22 @@ class Residents:
         """Slots that are known."""
         return len(self._slots)
 
-    def add(self, origin: str, *, deployment: str, slot: int, rank: int) -> None:
+    def add(self, origin: str, *, deployment: str, slot: int, rank: int, due_in_s: float) -> None:
         """A request of class `rank` was put into a slot; its former place counts no more."""
         self.remove(origin)
         counts = self._counts(deployment, slot)
         counts[rank] += 1
-        self._by_origin[origin] = _Resident(slot, counts, rank)
+        self._by_origin[origin] = Resident(slot, counts, rank, due_in_s)
         if len(self._by_origin) > self._limit:
             self.remove(next(iter(self._by_origin)))
 
-    def remove(self, origin: str) -> int | None:
-        """A request has left its slot: which one, None where it was in none."""
+    def remove(self, origin: str) -> Resident | None:
+        """A request has left its slot; None where it was in none."""
         resident = self._by_origin.pop(origin, None)
         if resident is None:
             return None
         resident.counts[resident.rank] -= 1
-        return resident.slot
+        return resident
 
     def of(self, worker: Worker) -> Sequence[int]:
         """Requests of each class in a worker. Not to be changed."""

@@ -18,6 +18,8 @@ SETTLED_AFTER: Final = 20
 """Steps that are each fitted as they are; later ones are clipped, and fitted now and then."""
 TRUSTED_AFTER: Final = 200
 """Steps before a request may be turned away because of a prediction."""
+TRUSTED_AFTER_S: Final = 10.0
+"""Of steps, more than `SETTLED_AFTER`, are enough too: of a slow engine 200 would take too long."""
 DRIFT_GAIN: Final = 0.02
 ERROR_GAIN: Final = 0.02
 
@@ -49,12 +51,13 @@ class StepModel:
 
     Attributes:
         steps: how many were learned from. Steps that took no time say nothing and do not count.
+        timed_s: how long they took together.
         error_ratio: mean of |actual - predicted| / predicted of late.
 
     Source: Dynamo's planner (bucketed regression samples); the drift is an exponential filter of actual / predicted.
     """
 
-    __slots__ = ("_drift", "_fit", "_next_fit", "_shape", "error_ratio", "steps")
+    __slots__ = ("_drift", "_fit", "_next_fit", "_shape", "error_ratio", "steps", "timed_s")
 
     def __init__(self) -> None:
         self._fit = BucketedFit(PRIOR, floors=tuple(_FLOOR_RATIO * prior for prior in PRIOR))
@@ -62,6 +65,7 @@ class StepModel:
         self._drift = 1.0
         self._next_fit = 1
         self.steps = 0
+        self.timed_s = 0.0
         self.error_ratio = 0.0
 
     @property
@@ -77,7 +81,7 @@ class StepModel:
     @property
     def is_trusted(self) -> bool:
         """Whether a request may be turned away for what it says."""
-        return self.steps >= TRUSTED_AFTER
+        return self.steps >= TRUSTED_AFTER or (self.steps > SETTLED_AFTER and self.timed_s >= TRUSTED_AFTER_S)
 
     def figures(self, deployment: str) -> ModelFigures:
         """Its state, for people."""
@@ -97,6 +101,7 @@ class StepModel:
         if actual_s <= 0:
             return
         self.steps += 1
+        self.timed_s += actual_s
         fixed, sequence, kv_token, prompt_token = self._shape
         predicted_s = self._drift * (
             fixed + sequence * sample.decoding + kv_token * sample.kv_tokens + prompt_token * sample.prefill_tokens

@@ -44,7 +44,7 @@ def test_answers_in_progress_bound_what_comes_after_them() -> None:
     desk.beat(
         running=250, free=6, samples=[StepSample(duration_us=25_000, decoding=250, kv_tokens=120_000, prefill_tokens=0)]
     )
-    desk.queue(3)
+    desk.queue(3, prompt=600)
     decision = desk.decide()
     assert released(decision) == []
     assert decision.deferral is not None
@@ -184,6 +184,54 @@ def test_a_request_behind_too_long_a_queue_is_refused_at_once() -> None:
     assert refused.why.reason == "predicted_late"
     assert refused.retry_after_s == pytest.approx(refused.why.figures["predicted_wait_s"], rel=0.01)
     assert refused.why.figures["queue_ahead_requests"] == 200
+
+
+def a_desk_after(late: int) -> Desk:
+    """Others were let in and are dropped, all but the last: it is served late, because it waits alone."""
+    desk = Desk(learned=400)
+    desk.queue(late, target_s=0.5)
+    desk.now_s += 1
+    assert len(desk.decide().dropped) == max(0, late - 1)
+    return desk
+
+
+def let_in_after(late: int) -> int:
+    """How many may wait at a busy worker."""
+    desk = a_desk_after(late)
+    busy(desk)
+    return next(count for count in range(200) if not is_let_in(desk))
+
+
+def is_let_in(desk: Desk) -> bool:
+    ticket = desk.ticket()
+    refused = desk.controller.refuse(ticket, now_s=desk.now_s)
+    if refused is None:
+        desk.queues.add(ticket)
+        desk.controller.on_queued(ticket, now_s=desk.now_s)
+    return refused is None
+
+
+def test_where_those_who_were_let_in_came_late_fewer_are_let_in() -> None:
+    assert let_in_after(late=0) > let_in_after(late=10) > let_in_after(late=20) > 0
+
+
+def test_nobody_who_finds_an_idle_worker_is_refused_for_those_who_were_late() -> None:
+    desk = a_desk_after(late=100)
+    desk.now_s += 60
+    desk.beat(run="2")
+    assert is_let_in(desk)
+
+
+def test_who_is_answered_late_counts_as_who_is_dropped() -> None:
+    desk = Desk(learned=400)
+    [ticket] = desk.queue(target_s=0.01)
+    assert released(desk.decide()) == [ticket.id]
+    busy(desk)
+    desk.finish(ticket)
+    desk.queue(200)
+    refused = desk.controller.refuse(desk.ticket(), now_s=desk.now_s)
+    assert refused is not None
+    assert refused.why.figures["margin_s"] > 0
 
 
 def test_nobody_is_refused_before_enough_was_learned() -> None:

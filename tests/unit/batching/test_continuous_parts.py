@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.batching.class_mix import ClassMix
+from processors.batching.class_mix import FIRST_ANSWER_TOKENS, FIRST_PROMPT_TOKENS, ClassMix
 from processors.batching.concurrency import MAX_SHARE, MIN_SHARE, PromiseShare, most_sequences
 from processors.batching.prefix_mirror import MIRRORED_PROMPTS, PrefixMirrors
 from processors.batching.promises import promises_of
@@ -122,6 +122,16 @@ def test_the_mix_weighs_classes_by_how_often_they_come() -> None:
     assert mix.traffic[1].per_s(10.0) == 0.0
 
 
+def test_what_comes_outweighs_soon_what_was_assumed() -> None:
+    mix = ClassMix(1)
+    for _ in range(20):
+        mix.traffic[0].arrived(48, now_s=1.0)
+        mix.traffic[0].answered(16)
+    prompt, answer = mix.means(1.0)
+    assert prompt == pytest.approx((5 * FIRST_PROMPT_TOKENS + 20 * 48) / 25)
+    assert answer == pytest.approx((5 * FIRST_ANSWER_TOKENS + 20 * 16) / 25)
+
+
 def test_a_class_leaves_a_reserve_to_those_that_cannot_wait() -> None:
     def rules(ttft_ms: int, *, yields: bool = False) -> ClassPolicy:
         return ClassPolicy(priority=0, deadline_ms=86_400_000, queue_limit=1, ttft_ms=ttft_ms, yields=yields)
@@ -138,7 +148,7 @@ def test_residents_follow_their_slot_and_are_bounded() -> None:
     residents = Residents(2, limit=3)
     worker = a_worker()
     for number in range(5):
-        residents.add(f"t/0/{number}", deployment="m@v1", slot=0, rank=number % 2)
+        residents.add(f"t/0/{number}", deployment="m@v1", slot=0, rank=number % 2, due_in_s=1.0)
     assert len(residents) == 3
     assert sum(residents.of(worker)) == 3
     residents.remove("t/0/4")
@@ -148,16 +158,16 @@ def test_residents_follow_their_slot_and_are_bounded() -> None:
 
 def test_a_request_that_is_dispatched_again_lives_in_one_place() -> None:
     residents = Residents(1)
-    residents.add("o", deployment="m@v1", slot=0, rank=0)
-    residents.add("o", deployment="m@v1", slot=1, rank=0)
+    residents.add("o", deployment="m@v1", slot=0, rank=0, due_in_s=1.0)
+    residents.add("o", deployment="m@v1", slot=1, rank=0, due_in_s=1.0)
     assert residents.of(a_worker()) == [0]
 
 
 def test_slots_without_requests_are_forgotten() -> None:
     residents = Residents(1)
-    residents.add("stays", deployment="m@v1", slot=0, rank=0)
+    residents.add("stays", deployment="m@v1", slot=0, rank=0, due_in_s=1.0)
     for number in range(3 * SLOTS_KEPT):
-        residents.add("o", deployment=f"m@w{number}", slot=0, rank=0)
+        residents.add("o", deployment=f"m@w{number}", slot=0, rank=0, due_in_s=1.0)
     assert residents.slots <= SLOTS_KEPT
     assert residents.of(a_worker()) == [1]
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from processors.admission import estimates, quotas
-from processors.batching import choice, concurrency, latency, promises, run_to_completion, sizes, steps
+from processors.batching import choice, concurrency, latency, margin, promises, run_to_completion, sizes, steps
 from processors.batching import time_to_first_token as first_token
 from processors.batching.knobs import QUANTILE, hold_s_of, utilisation_of
 from processors.batching.outlook import KV_RATIO
@@ -29,12 +29,16 @@ def figures(row: str) -> list[float]:
     [
         (
             "turned away on arrival (`deadline_unmeetable`)",
-            [run_to_completion._PREDICTABLE_AFTER, steps.TRUSTED_AFTER],
+            [run_to_completion._PREDICTABLE_AFTER, steps.TRUSTED_AFTER, steps.TRUSTED_AFTER_S],
         ),
         ("service time that deadlines are tested with", [100 * QUANTILE, *latency._SAFETY_RANGE, first_token.SAFETY]),
         (
             "answers in progress at a worker",
             [concurrency.MIN_SHARE, concurrency.MAX_SHARE, 100 * concurrency._TOLERATED_RATIO],
+        ),
+        (
+            "part of `D` that is kept free when a request is let in to wait",
+            [0, margin.MOST, 100 * margin.LATE_RATIO],
         ),
         (
             "prompt tokens that may wait inside a worker",

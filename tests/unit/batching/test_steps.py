@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.batching.steps import KNOWN_AFTER, StepModel
+from processors.batching.steps import KNOWN_AFTER, SETTLED_AFTER, StepModel
 from tests.unit.batching.builders import FIXED_S, KV_S, PROMPT_S, SEQUENCE_S, a_sample
 from topics.fleet import StepSample
 
@@ -60,6 +60,23 @@ def test_it_is_known_after_some_steps_and_trusted_after_more() -> None:
     assert a_model(KNOWN_AFTER).is_known
     assert not a_model(KNOWN_AFTER).is_trusted
     assert a_model(200).is_trusted
+
+
+def test_a_slow_engine_is_trusted_after_fewer_steps() -> None:
+    slow = StepSample(duration_us=250_000, decoding=5, kv_tokens=100, prefill_tokens=10)
+    model = StepModel()
+    for _ in range(39):
+        model.learn(slow)
+    assert not model.is_trusted
+    model.learn(slow)
+    assert model.is_trusted
+
+
+def test_a_few_long_steps_are_not_trusted() -> None:
+    model = StepModel()
+    for _ in range(SETTLED_AFTER):
+        model.learn(StepSample(duration_us=2_000_000, decoding=5, kv_tokens=100, prefill_tokens=10))
+    assert not model.is_trusted
 
 
 def test_one_pause_does_not_change_the_shape() -> None:
