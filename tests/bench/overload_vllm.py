@@ -23,7 +23,7 @@ from infra.devstack.model import MODEL
 from pipeline.runtime.process import settle_memory
 from tests.bench.arrivals import poisson
 from tests.bench.open_loop import OpenLoop, Shot
-from tests.bench.report import Report
+from tests.bench.report import Report, progress
 from tests.bench.side_by_side import PRODUCT, Ground, Way, side_by_side
 
 OVERLOAD: Final = 3.0
@@ -143,13 +143,17 @@ async def bench(seconds: float) -> int:
     """The whole benchmark; the exit code."""
     report = Report("overload_vllm")
     settle_memory()
+    progress("an engine starts, and its capacity is measured")
     async with side_by_side([OURS], GROUND) as cluster, OpenLoop(cluster.settings.kafka) as loop:
         await capacity_per_s(loop, OURS, rounds=1)  # the engine's first steps are slower
         capacity = await capacity_per_s(loop, OURS, rounds=5)
         report.figure("capacity_requests_per_s", capacity)
+        progress(f"{capacity:.2f} requests/s; now {OVERLOAD:g} times that for {seconds:g} s")
         interactive, bulk = await overload(loop, OURS, OVERLOAD * capacity, seconds)
         add_figures(report, OURS, interactive, bulk, seconds)
+        progress(f"{in_time(interactive):.3f} of all in time; now half of the capacity, and bulk beside it")
         beside, filling = await half_load(loop, OURS, capacity, seconds)
+    progress("another engine starts, for the same overload straight into its queue")
     async with side_by_side([DIRECT], GROUND) as cluster, OpenLoop(cluster.settings.kafka) as loop:
         await capacity_per_s(loop, DIRECT, rounds=1)
         direct, direct_bulk = await overload(loop, DIRECT, OVERLOAD * capacity, seconds)
