@@ -58,7 +58,7 @@ bench-backlog: setup ## what 100,000 waiting bulk requests cost an interactive o
 bench-batching: setup ## batching against the best of others, in virtual time: all gates, three seeds (tests/bench)
 	$(BIN)/python -m tests.bench.batching
 
-bench-batching-live: setup ## batching against others on the real pipeline, stretched 20 times, 25 minutes (tests/bench)
+bench-batching-live: setup ## batching against others on the real pipeline, stretched 20 times, half an hour (tests/bench)
 	$(BIN)/python -m tests.bench.batching_live
 
 bench-overload: setup-vllm ## three times what real vLLM can do, for a minute: who is served, who is told at once (tests/bench)

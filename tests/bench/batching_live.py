@@ -3,12 +3,13 @@
 What the simulations claim of the product against tuned baselines has to hold here with half of the margin: ratios with
 half of what they are above 1, and shares of requests by limits of their own. Baselines run side by side with it, on the
 same broker and the same arrivals, with the configuration that was best for them in the simulation of the same cell.
-Goodput is what was answered within its target, of all that was offered. Arrivals are of one seed: three would take more
-than an hour. The simulations play three.
+Goodput is what was answered within its target, of all that was offered. Arrivals are of one seed, but for R5: three
+would take more than an hour. The simulations play three.
 """
 
 import argparse
 import asyncio
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -59,6 +60,8 @@ LLM_DRAIN_S: Final = 25.0
 R3_LEAST: Final = 0.985
 """Between the best baseline, deferred scheduling that knows all costs exactly (.983), and the simulation (.99)."""
 R5_LEAST: Final = 0.97
+R5_LOADS: Final = (1.0, 1.3, 2.0, 3.0)
+R5_TURNS: Final = 3
 R10_LEAST: Final = {"realtime": 0.955, "interactive": 0.97}
 L3_LEAST: Final = {1.14: 0.875, 1.40: 0.73}
 """Half way from what the best static cap reaches (.851 and .675) to the simulation's gates (.90 and .78)."""
@@ -109,14 +112,18 @@ class Bench:
         self._report.at_least("R3 over CORK, load .85", ours / reached[CORK.name], half(1.08))
 
     async def r5(self) -> None:
-        """Overload does not collapse."""
-        good = {}
-        for load in (1.0, 1.3, 2.0, 3.0):
-            shots = await self._whole(OURS, load)
-            self._figures(f"R5 load {load}", shots)
-            good[load] = sum(map(is_good, shots))
-        for load in (1.3, 2.0, 3.0):
-            self._report.at_least(f"R5 good over those at load 1, load {load}", good[load] / good[1.0], R5_LEAST)
+        """Overload does not collapse. Each load beside load 1, three times: a pause of this machine costs one."""
+        over: dict[float, list[float]] = defaultdict(list)
+        for turn in range(R5_TURNS):
+            good = {}
+            for load in R5_LOADS:
+                shots = await self._whole(OURS, load, seed=SEED + turn)
+                self._figures(f"R5 turn {turn + 1} load {load}", shots)
+                good[load] = sum(map(is_good, shots))
+                over[load].append(good[load] / good[R5_LOADS[0]])
+        for load in R5_LOADS[1:]:
+            middle = statistics.median(over[load])
+            self._report.at_least(f"R5 good over those at load 1, load {load}, median", middle, R5_LEAST)
 
     async def r10(self) -> None:
         """Three classes share a pool that is asked for 1.4 times what it can do."""
@@ -148,9 +155,9 @@ class Bench:
             self._figures(f"LLM {name}", shots)
         return counted
 
-    async def _whole(self, way: Way, load: float) -> list[Shot]:
+    async def _whole(self, way: Way, load: float, seed: int = SEED) -> list[Shot]:
         warm_up_s = self._pace * RTC_WARM_UP_S
-        shots = whole(way.name, load, warm_up_s + self._pace * RTC_S, seed=SEED)
+        shots = whole(way.name, load, warm_up_s + self._pace * RTC_S, seed=seed)
         await self._fire(shots, drain_s=5.0)
         return [shot for shot in shots if shot.at_s >= warm_up_s]
 
