@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.engines.vllm.warmup import WITHIN_S
 from tests.integration.vllm.client import RemoteEngine, completion
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -33,4 +34,6 @@ def test_a_prompt_in_pieces_and_its_tokens_are_told_step_by_step(engine: RemoteE
     assert [step["kv_tokens"] for step in steps] == [prompt_tokens + n for n in (1, 2, 3, 4)]
     assert all(step["duration_us"] > 0 for step in steps)
     if warm_up:  # another test of the session may have taken it
-        assert {1, 4, 8} <= {step["decoding"] for step in warm_up}
+        spent_s = sum(step["duration_us"] for step in warm_up) / 1e6
+        sizes = {1, 4, 8} if spent_s < WITHIN_S / 2 else {1}  # a busy machine has no time for the larger ones
+        assert sizes <= {step["decoding"] for step in warm_up}
