@@ -85,6 +85,7 @@ NAMES: Final[Mapping[str, str]] = {
     "predicted_ttft_s": "first token predicted in",
     "predicted_end_in_s": "end predicted in",
     "predicted_wait_s": "wait predicted",
+    "margin_s": "kept free of the target",
 }
 """Figures whose names say less than they could."""
 _UNITS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6}

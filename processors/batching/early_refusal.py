@@ -66,7 +66,8 @@ class EarlyRefusal:
             wait_s += own / max(_NOTHING, self._tenants.of(ticket.tenant, rate, now_s))
         worker = min(workers, key=_backlog)
         slack_s = ticket.due_at_ms / 1000 - now_s
-        left_s = slack_s - WAIT_MARGIN * wait_s - (self._margin_s(ticket, rank) if wait_s else 0.0)
+        margin_s = self._margin_s(ticket, rank) if wait_s else 0.0
+        left_s = slack_s - WAIT_MARGIN * wait_s - margin_s
         predicted_s = self._predictions.next_s(ticket, rank, worker, outlook, slack_s=left_s)
         if predicted_s <= left_s or (not wait_s and any(w.is_empty for w in workers)):
             return None
@@ -74,10 +75,11 @@ class EarlyRefusal:
             "predicted_wait_s": round(wait_s, 4),
             "predicted_ttft_s": round(predicted_s, 4),
             "slack_s": round(slack_s, 4),
-            "margin_s": round(self._margin_s(ticket, rank), 4),
             "queue_ahead_requests": float(urgent + own),
             "service_rate_per_s": round(rate, 3),
         }
+        if margin_s:
+            figures["margin_s"] = round(margin_s, 4)
         return Refused(Why("predicted_late", figures), max(MIN_RETRY_S, wait_s))
 
     def _margin_s(self, ticket: Ticket, rank: int) -> float:

@@ -184,12 +184,19 @@ def test_a_rejection_has_its_numbers_and_the_way_out() -> None:
         outcome="rejected",
         error_code="deadline_unmeetable",
         reason="predicted_late",
-        figures={"predicted_wait_s": 1.5, "predicted_ttft_s": 1.7, "slack_s": 0.9, "queue_ahead_requests": 212},
+        figures={
+            "predicted_wait_s": 1.5,
+            "predicted_ttft_s": 0.4,
+            "slack_s": 2.0,
+            "margin_s": 0.2,
+            "queue_ahead_requests": 212,
+        },
     )
     found = story(refused, rows=[row])
     assert the(found, "request.rejected") == (
         "It was rejected before it was queued, because the prediction said that its target could not be met "
-        "(wait predicted 1.50 s, first token predicted in 1.70 s, slack 900 ms, queue ahead 212 requests). "
+        "(wait predicted 1.50 s, first token predicted in 400 ms, slack 2.00 s, kept free of the target 200 ms, "
+        "queue ahead 212 requests). "
         "Send it again later (in 1.50 s), with a longer deadline_ms, or add workers."
     )
     assert found.outcome == "rejected"
