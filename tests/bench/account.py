@@ -10,6 +10,7 @@ file what they do not measure.
 """
 
 import asyncio
+import contextlib
 import os
 import statistics
 import subprocess
@@ -18,11 +19,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import msgspec
+from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.queries import Query, load_queries
@@ -85,7 +86,7 @@ def keep_the_rest(report: Report) -> None:
     report.gates[:0] = [Gate(**gate) for gate in before["gates"] if gate["gate"] not in measured]
 
 
-@contextmanager
+@contextlib.contextmanager
 def volume(folder: Path) -> Iterator[str]:
     """The URL of a ClickHouse with the volume in it."""
     command = [sys.executable, "-m", "tests.bench.account_child", str(folder), str(REQUESTS), str(EVENTS)]
@@ -119,30 +120,45 @@ def _needs(query: Query, name: str) -> bool:
 
 def timed(url: str, query: Query, values: dict[str, str]) -> float:
     """Milliseconds until all rows are here."""
-    client = connect(url, "default", "", "trace")
-    try:
-        began = time.perf_counter()
-        client.query(query.text, parameters=values)
-        return (time.perf_counter() - began) * 1000
-    finally:
-        client.close()
+    with contextlib.closing(connect(url, "default", "", "trace")) as client:
+        return asked(client, query, values)
+
+
+def asked(client: Client, query: Query, values: dict[str, str]) -> float:
+    """Milliseconds until all rows are here."""
+    began = time.perf_counter()
+    client.query(query.text, parameters=values)
+    return (time.perf_counter() - began) * 1000
+
+
+class Dashboard:
+    """Six queries that are asked at once, each by a client of its own that stays connected; a context."""
+
+    def __init__(self, url: str) -> None:
+        self._threads = ThreadPoolExecutor(len(DASHBOARD))
+        self._clients = [connect(url, "default", "", "trace") for _ in DASHBOARD]
+        self._queries = [load_queries()[name] for name in DASHBOARD]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._threads.shutdown()
+        for client in self._clients:
+            client.close()
+
+    def round(self, hours: str) -> list[float]:
+        """Milliseconds of each."""
+        values = [query.values({"hours": hours}) for query in self._queries]
+        return list(self._threads.map(asked, self._clients, self._queries, values))
 
 
 def ask_dashboard(url: str, report: Report) -> None:
     """Six queries at once, of the last hour and of the whole day."""
-    for hours in ("1", "24"):
-        took = [ms for _ in range(DASHBOARD_ROUNDS) for ms in dashboard_round(url, hours)]
-        tell_dashboard(report, f"dashboard_{hours}h", took)
-
-
-def dashboard_round(url: str, hours: str) -> list[float]:
-    """Milliseconds of six queries that are asked at once."""
-    queries = load_queries()
-    with ThreadPoolExecutor(len(DASHBOARD)) as clients:
-        asked = [
-            clients.submit(timed, url, queries[name], queries[name].values({"hours": hours})) for name in DASHBOARD
-        ]
-        return [answer.result() for answer in asked]
+    with Dashboard(url) as dashboard:
+        for hours in ("1", "24"):
+            took = [ms for _ in range(DASHBOARD_ROUNDS) for ms in dashboard.round(hours)]
+            tell_dashboard(report, f"dashboard_{hours}h", took)
 
 
 def tell_dashboard(report: Report, name: str, took: list[float]) -> None:
@@ -162,8 +178,9 @@ async def both(folder: Path, report: Report) -> None:
             recording = asyncio.create_task(process.recorded(await topics.ends(), within_s=600))
             ((before,),) = await process.ask("SELECT count() FROM events")
             began, took = time.perf_counter(), list[float]()
-            while not recording.done():
-                took += await asyncio.to_thread(dashboard_round, process.url, "24")
+            with Dashboard(process.url) as dashboard:
+                while not recording.done():
+                    took += await asyncio.to_thread(dashboard.round, "24")
             await recording
             took_s = time.perf_counter() - began
             ((after,),) = await process.ask("SELECT count() FROM events")

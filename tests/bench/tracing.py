@@ -2,11 +2,13 @@
 
 Pairs of runs of the same requests take turns, each run on a cluster of its own. Without the trace rows are still made,
 and dropped where they would be shipped; what making them costs is measured apart and added. With it come encoding,
-shipping, waiting for the broker, and counting for `/metrics`. Gate: at most 8 % of either's CPU per request.
+shipping, waiting for the broker, and counting for `/metrics`. Gate: at most 8 % of either's CPU per request. After each
+run the account is asked whether its requests are there, or none is.
 """
 
 import argparse
 import asyncio
+import contextlib
 import statistics
 import sys
 import timeit
@@ -17,14 +19,17 @@ from typing import Any, Final
 import uvloop
 
 from pipeline.client import Client
+from pipeline.local.cluster import LocalCluster
 from pipeline.runtime.process import settle_memory
 from pipeline.worker.rows import Identity, Rows
 from processors.account import Account
 from processors.policy import Identity as ProcessorIdentity
+from sinks.clickhouse.client import connect
 from tests.bench.arrivals import poisson, run_load
 from tests.bench.cluster import bench_cluster, pids, streamed
 from tests.bench.cpu import CpuMeter
 from tests.bench.report import Report, progress
+from tests.eventually import eventually
 from tests.unit.processors.builders import SENDER, a_policy, a_scheduler, admit, beat
 from tests.unit.worker.test_attempts import an_attempt
 
@@ -90,6 +95,7 @@ async def one_run(seconds: float, *, is_traced: bool, seed: int) -> Costs:
 
     Raises:
         RuntimeError: a request failed.
+        AssertionError: requests are not in the account, or are though nothing is traced.
     """
     async with (
         bench_cluster(f"trace.enabled={str(is_traced).lower()}") as cluster,
@@ -101,9 +107,19 @@ async def one_run(seconds: float, *, is_traced: bool, seed: int) -> Costs:
         meter.start(loop.time())
         timings = await run_load(streamed(client), poisson(RPS, seconds, seed=seed))
         window = meter.stop(loop.time())
+        least = timings.completed if is_traced else 0
+        await eventually(lambda: asyncio.to_thread(_is_recorded, cluster, least), within_s=60)
     if timings.failed:
         raise RuntimeError(f"{timings.failed} requests failed; the figures mean nothing")
     return {part: 1e6 * window.by_process[part] / timings.completed for part in PARTS}
+
+
+def _is_recorded(cluster: LocalCluster, least: int) -> bool:
+    """Whether so many requests are in the account, or none if it should have none."""
+    account = cluster.settings.clickhouse
+    with contextlib.closing(connect(account.http_url, account.user, account.password, account.database)) as client:
+        found = int(str(client.command("SELECT count() FROM requests")))
+    return found >= least if least else not found
 
 
 async def bench(seconds: float, pairs: int) -> int:
