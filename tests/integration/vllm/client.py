@@ -50,6 +50,12 @@ class Answer(msgspec.Struct):
         return usage
 
 
+def core_of(worker: int) -> psutil.Process:
+    """The process of a worker's engine core: vLLM has it say so in its title."""
+    (core,) = (child for child in psutil.Process(worker).children() if "EngineCore" in " ".join(child.cmdline()))
+    return core
+
+
 class RemoteEngine:
     """A driver process and what it said."""
 
@@ -79,9 +85,8 @@ class RemoteEngine:
         return list(psutil.Process(self.pid).children(recursive=True))
 
     def core_process(self) -> psutil.Process:
-        """The engine core: the one child that has children, and a niceness, of its own."""
-        (core,) = (child for child in psutil.Process(self.pid).children() if child.children())
-        return core
+        """The engine core."""
+        return core_of(self.pid)
 
     def send(self, op: str, **fields: Any) -> None:
         assert self._process.stdin is not None

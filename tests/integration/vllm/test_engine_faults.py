@@ -13,6 +13,7 @@ import pytest
 from infra.devstack.kafka import KafkaBroker
 from pipeline.settings import VllmDeployment
 from tests.eventually import eventually
+from tests.integration.vllm.client import core_of
 from tests.integration.vllm.takeovers import ANSWER_WITHIN_S, QUESTIONS, START_WITHIN_S
 from tests.integration.worker.workshop import Answers, Workshop, a_worker_process, a_workshop, answers_of
 from tests.unit.worker.builders import a_body
@@ -22,12 +23,6 @@ from topics.responses import Completed, Delta, Started
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 STEP_LIMIT_S = 10.0
-
-
-def _core_of(worker: int) -> psutil.Process:
-    """The process of the worker's engine core."""
-    (core,) = (child for child in psutil.Process(worker).children() if child.children())
-    return core
 
 
 def _questions(shop: Workshop, stem: str) -> list[Dispatch]:
@@ -62,7 +57,7 @@ async def test_requests_outlive_an_engine_that_is_killed_and_one_that_hangs(
                 requests = _questions(shop, fault)
                 await shop.send(*requests)
                 await eventually(partial(_have_begun, answers, requests), within_s=START_WITHIN_S)
-                break_down(_core_of(worker.pid))
+                break_down(core_of(worker.pid))
                 await eventually(partial(answers.ended, *(r.id for r in requests)), within_s=START_WITHIN_S)
             undisturbed = _questions(shop, "undisturbed")
             await shop.send(*undisturbed)
