@@ -1,8 +1,13 @@
 """The worker's consumer group: commits that a former owner cannot make, and the metadata of the last one.
 
 aiokafka's own `commit` retries with whatever generation it has by then, so that a commit begun before a rebalance could
-be accepted after it; here a commit carries the generation for which it was decided, or is not sent. `committed` drops
-the metadata. Both are why this module, and no other, touches the coordinator inside aiokafka's consumer.
+be accepted after it; here a commit carries the generation for which it was decided, or is not sent. It also takes every
+refusal for news of the group and joins again. But a broker answers a connection's requests in order: a commit that
+follows a join is judged after it, and its generation is over. Who joins again for that, and commits again meanwhile,
+never comes to rest, and nor does the group. `committed` drops the metadata. All of this is why this module, and no
+other, touches the coordinator inside aiokafka's consumer.
+
+Source of what a refusal means: Kafka, ConsumerCoordinator.OffsetCommitResponseHandler.
 """
 
 import asyncio
@@ -11,12 +16,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    IllegalGenerationError,
+    KafkaError,
+    NoError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+    RequestTimedOutError,
+    UnknownMemberIdError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetCommitRequest
 
 logger = logging.getLogger(__name__)
 
 REQUEST_S = 10.0
+_NO_COORDINATOR = {GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError, RequestTimedOutError}
+_NO_MEMBER = {UnknownMemberIdError, IllegalGenerationError}
 
 
 class Group:
@@ -60,19 +77,41 @@ class Group:
         subscription = self._consumer._subscription.subscription
         if generation < 0 or self.generation != generation or subscription is None or subscription.assignment is None:
             return False
-        values = {TopicPartition(self._topic, p): OffsetAndMetadata(*value) for p, value in offsets.items()}
         try:
             if self._coordinator.coordinator_id is None:
                 async with asyncio.timeout(REQUEST_S):
                     await self._coordinator.ensure_coordinator_known()
                 if self.generation != generation:
                     return False
-            # Builds its request before it waits for anything: with the generation that was just compared.
-            await self._coordinator._do_commit_offsets(subscription.assignment, values)
+            refusals = await self._ask(offsets, generation)
         except (KafkaError, TimeoutError) as error:
-            logger.info("commit of %s in generation %s was refused: %r", dict(offsets), generation, error)
-            return False
-        return True
+            refusals = {type(error)}
+        if refusals:
+            names = ", ".join(sorted(refusal.__name__ for refusal in refusals))
+            logger.info("commit of %s in generation %s was refused: %s", dict(offsets), generation, names)
+        return not refusals
+
+    async def _ask(self, offsets: Mapping[int, tuple[int, str]], generation: int) -> set[type[Exception]]:
+        """Why the broker refuses a commit; empty where it accepts it."""
+        member = self.member
+        places = [(partition, offset, metadata) for partition, (offset, metadata) in offsets.items()]
+        keep = OffsetCommitRequest.DEFAULT_RETENTION_TIME
+        response = await self._coordinator._send_req(
+            OffsetCommitRequest(self._coordinator.group_id, generation, member, keep, [(self._topic, places)])
+        )
+        refusals = {for_code(code) for _, partitions in response.topics for _, code in partitions} - {NoError}
+        if refusals & _NO_COORDINATOR:
+            self._coordinator.coordinator_dead()
+        if (self.generation, self.member) == (generation, member):
+            self._heed(refusals)
+        return refusals
+
+    def _heed(self, refusals: set[type[Exception]]) -> None:
+        """The group is not what this member takes it for: join again."""
+        if refusals & _NO_MEMBER:
+            self._coordinator.reset_generation()
+        elif RebalanceInProgressError in refusals:
+            self._coordinator.request_rejoin()
 
     @property
     def _coordinator(self) -> Any:
