@@ -127,6 +127,8 @@ _REST = (
     "INSERT INTO {db}.rollout_decisions (log_ts, ts, model, stable, canary) "
     "VALUES (now64(3), now64(6), 'tiny', 'tiny@v1', 'tiny@v2')",
     "SYSTEM RELOAD DICTIONARY {db}.gpu_price",
+    "SYSTEM REFRESH VIEW {db}.requests_by_minute_refresh",  # as it does once a minute
+    "SYSTEM WAIT VIEW {db}.requests_by_minute_refresh",
 )
 
 PIECE: Final = 500_000

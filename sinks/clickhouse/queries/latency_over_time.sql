@@ -16,17 +16,6 @@ SELECT
     round(e2e[1], 1) AS e2e_p50_ms,
     round(e2e[2], 1) AS e2e_p95_ms,
     round(e2e[3], 1) AS e2e_p99_ms
-FROM (
-    SELECT
-        minute,
-        model,
-        latency_class,
-        count() AS requests,
-        quantilesTDigestIf(0.5, 0.95, 0.99)(ttft_ms, ttft_ms > 0) AS ttft,
-        quantilesTDigestIf(0.5, 0.95, 0.99)(tpot_ms, tpot_ms > 0) AS tpot,
-        quantilesTDigest(0.5, 0.95, 0.99)(e2e_ms) AS e2e
-    FROM requests_final
-    WHERE outcome = 'completed' AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-    GROUP BY minute, model, latency_class
-)
+FROM requests_minutes
+WHERE outcome = 'completed' AND minute >= toStartOfMinute(now() - toIntervalSecond(3600 * {hours:Float64}))
 ORDER BY minute, model, latency_class

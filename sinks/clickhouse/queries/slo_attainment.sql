@@ -30,7 +30,7 @@ FROM (
             AND (s.e2e_ms = 0 OR r.finished_us <= s.e2e_ms * 1000)
         ) AS kept
     FROM requests_final AS r
-    JOIN (SELECT * FROM slo_targets FINAL) AS s ON s.model = r.model AND s.latency_class = r.latency_class
+    SEMI LEFT JOIN (SELECT * FROM slo_targets FINAL) AS s ON s.model = r.model AND s.latency_class = r.latency_class
     WHERE r.outcome != 'cancelled' AND r.produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
     GROUP BY model, latency_class, is_hour, is_recent
 )

@@ -171,6 +171,48 @@ def test_what_was_not_measured_is_in_no_digest(client: Client) -> None:
     assert ask(client, medians) == [(4.0, 1)]
 
 
+ALL_SUMS = "minute, model, latency_class, outcome, requests, tokens_in, tokens_cached, tokens_out, gpu_ns"
+RAW_QUANTILES = ", ".join(
+    f"quantilesTDigestIf(0.5, 0.95, 0.99)({name}_ms, {name}_ms > 0)" for name in ("ttft", "tpot", "e2e")
+)
+
+
+def assert_minutes_of_all_are_exact(client: Client) -> None:
+    key = "minute, model, latency_class, outcome"
+    found = ask(client, f"SELECT {ALL_SUMS}, arrayConcat(ttft, tpot, e2e) FROM requests_minutes ORDER BY {key}")
+    raw = ask(
+        client,
+        f"SELECT {key}, {RAW_SUMS}, arrayConcat({RAW_QUANTILES}) FROM requests_final GROUP BY {key} ORDER BY {key}",
+    )
+
+    assert len(found) > 50
+    assert [row[:9] for row in found] == [row[:9] for row in raw]
+    for row, exact in zip(found, raw, strict=True):
+        assert list(row[9]) == pytest.approx(list(exact[9]), rel=0.02, nan_ok=True), row[:4]
+
+
+def test_minutes_of_all_tenants_are_right_before_they_are_computed_and_after(client: Client) -> None:
+    """Minutes that nobody has computed yet, of late rows, of an outcome that counts no more, and the present one."""
+    client.command("TRUNCATE TABLE requests_by_minute")
+    client.command("ALTER TABLE requests DELETE WHERE minute < now() - 86000 SETTINGS mutations_sync = 2")
+    assert_minutes_of_all_are_exact(client)
+
+    refresh(client)
+    assert_minutes_of_all_are_exact(client)
+
+    an_ending(client, 90, hours_ago=9, outcome="'failed'")
+    an_ending(client, 91, hours_ago=0)
+    assert_minutes_of_all_are_exact(client)
+
+    refresh(client)
+    an_ending(client, 90, hours_ago=9, hop=1, attempt="'b'", finished_us=600_000_000)
+    assert_minutes_of_all_are_exact(client)
+
+    refresh(client)
+    assert_minutes_of_all_are_exact(client)
+    assert "'*'" not in str(minutes(client))
+
+
 def test_the_long_run_is_read_by_name(client: Client) -> None:
     refresh(client)
     names = ("day", "model", "latency_class", "requests", "completed_ratio", "tokens_out", "ttft_p50_ms", "e2e_p95_ms")
