@@ -99,7 +99,7 @@ class Blocks:
         """Keep a message. Those of one topic partition come in order."""
         self._messages.setdefault((message.table, message.stretch.day), []).append(message)
         self._rows += message.rows.num_rows
-        self._bytes += message.rows.nbytes
+        self._bytes += message.rows.get_total_buffer_size()
         self.touch(now_s)
 
     def touch(self, now_s: float) -> None:
