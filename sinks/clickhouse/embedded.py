@@ -5,6 +5,9 @@ streaming insert as done although the table refused it after its rows were parse
 """
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +24,8 @@ from sinks.clickhouse.store import (
 )
 
 SPOOL_FILE: Final = "recorder-insert.arrow"
+PATIENCE_S: Final = 1.0
+"""Longest wait of an insert for clients."""
 
 
 class EmbeddedStore:
@@ -35,6 +40,7 @@ class EmbeddedStore:
         self._server = server
         self._spool = folder / SPOOL_FILE
         self._one_at_a_time = asyncio.Lock()
+        self._took_s = 0.0
 
     async def execute(self, sql: str) -> None:
         """`Store.execute`."""
@@ -58,7 +64,7 @@ class EmbeddedStore:
         """
         columns = ", ".join(f"`{name}`" for name in rows.column_names)
         sql = f"INSERT INTO {table} ({columns}) FROM INFILE {_literal(self._spool)} FORMAT ArrowStream"
-        async with self._one_at_a_time:
+        async with self._one_at_a_time, self._after_clients():
             try:
                 await asyncio.to_thread(_write, self._spool, rows)
                 await self._server.execute(sql, settings=INSERT_SETTINGS)
@@ -68,6 +74,16 @@ class EmbeddedStore:
                 raise StoreAway(error.message) from error
             except OSError as error:
                 raise StoreAway(f"cannot write {self._spool}: {error.strerror}") from error
+
+    @asynccontextmanager
+    async def _after_clients(self) -> AsyncIterator[None]:
+        """Who asks comes first: wait for clients' statements, but no longer than the last insert took. So a recorder
+        that is behind keeps half of its speed, whatever they ask.
+        """
+        await self._server.until_quiet(min(self._took_s, PATIENCE_S))
+        began_s = time.monotonic()
+        yield
+        self._took_s = time.monotonic() - began_s
 
     async def settle(self) -> None:
         """`Store.settle`: an insert that has returned is decided."""

@@ -5,6 +5,7 @@ Composes `local` (the owner's way in), `pool` and `interface` (everyone else's).
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sinks.clickhouse.http.interface import HttpInterface
 from sinks.clickhouse.http.limits import CONFIG_FILE, Limits
 from sinks.clickhouse.http.local import Channel, LocalClient, Row
 from sinks.clickhouse.http.pool import HandlePool
+from sinks.clickhouse.http.priority import FIRST_TABLE, let_merges_wait, merge_threads
 from sinks.clickhouse.http.running import RunningStatements
 from topics.errors import TransportError
 
@@ -85,6 +87,7 @@ class EmbeddedServer:
         if self._database != "default":
             await self._local.execute(f"CREATE DATABASE IF NOT EXISTS `{self._database}` ENGINE = Atomic")
         await self._bound_clients()
+        await self._let_merges_wait()
         running = RunningStatements(self._control)
         self._pool = HandlePool(
             path=self._path, limits=self._limits, size=self._pool_size, wait_s=POOL_WAIT_S, kill=running.kill
@@ -129,10 +132,15 @@ class EmbeddedServer:
         """`LocalClient.query_arrow`: the result of a SELECT as an Arrow table."""
         return await self._local.query_arrow(sql, settings=settings, params=params)
 
+    async def until_quiet(self, within_s: float) -> bool:
+        """Wait until no client's statement runs, so many seconds at most. Returns whether it came to that."""
+        return self._pool is None or await self._pool.until_quiet(within_s)
+
     def _configure(self) -> None:
         folder = Path(self._path)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(self._limits.config(folder.resolve()))
+        merges = merge_threads(os.cpu_count() or 1)
+        (folder / CONFIG_FILE).write_text(self._limits.config(folder.resolve(), merge_threads=merges))
 
     async def _bound_clients(self) -> None:
         rows = await self._local.query(
@@ -141,6 +149,11 @@ class EmbeddedServer:
         engine_bytes = int(str(rows[0][0])) if rows else 0
         for statement in self._limits.workload(engine_bytes):
             await self._local.execute(statement)
+
+    async def _let_merges_wait(self) -> None:
+        for statement in FIRST_TABLE:
+            await self._local.execute(statement)
+        let_merges_wait()
 
     async def _listen(self, interface: HttpInterface) -> None:
         self._runner = web.AppRunner(

@@ -89,13 +89,13 @@ class Limits:
             f"CREATE OR REPLACE WORKLOAD {WORKLOAD} SETTINGS max_memory = {total}",
         )
 
-    def config(self, folder: Path) -> str:
-        """The engine's configuration: its memory, and its users' profiles with what they may not set."""
+    def config(self, folder: Path, *, merge_threads: int) -> str:
+        """The engine's configuration: its memory and merges, and its users' profiles with what they may not set."""
         memory = _constraint("max_memory_usage", _LEAST_BYTES, self.max_memory_usage_bytes)
         time = _constraint("max_execution_time", _LEAST_S, self.max_execution_time_s)
         fixed = "<workload><const/></workload><max_untracked_memory><const/></max_untracked_memory>"
         return (
-            f"<clickhouse>{self._engine_memory()}"
+            f"<clickhouse>{self._engine_memory()}{_element('background_pool_size', merge_threads)}"
             f"<user_directories><users_xml><path>{escape(str(folder / CONFIG_FILE))}</path></users_xml>"
             "</user_directories>"
             "<users><default><password></password><profile>default</profile><quota>default</quota>"

@@ -5,6 +5,7 @@ in `sessions`.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
@@ -74,6 +75,9 @@ class HandlePool:
         self._numbers = itertools.count(1)
         self._free: dict[Rights, list[Handle]] = {rights: [] for rights in Rights}
         self._turns = {False: asyncio.Semaphore(size), True: asyncio.Semaphore(size)}
+        self._lent = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._sessions: Sessions[Handle] = Sessions(MAX_IDLE_SESSIONS)
         self._settling: set[asyncio.Task[None]] = set()
         self._executor = ThreadPoolExecutor(2 * size + 1, thread_name_prefix="clickhouse-http")
@@ -89,7 +93,7 @@ class HandlePool:
         try:
             handle = free.pop() if free else await self._opened(rights, keeps_state=False)
         except BaseException:
-            self._turns[rights.is_readonly].release()
+            self._end_turn(rights)
             raise
         return Lease(handle, rights, self._executor, self._settle(lambda: free.append(handle)))
 
@@ -110,7 +114,7 @@ class HandlePool:
                 self._sessions.drop(key)
                 raise
         except BaseException:
-            self._turns[key.rights.is_readonly].release()
+            self._end_turn(key.rights)
             raise
         session.handle = handle
 
@@ -118,6 +122,13 @@ class HandlePool:
             session.is_lent = False
 
         return Lease(handle, key.rights, self._executor, self._settle(unlock))
+
+    async def until_quiet(self, within_s: float) -> bool:
+        """Wait until no handle is lent, so many seconds at most. Returns whether it came to that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        return self._quiet.is_set()
 
     async def close(self) -> None:
         """Wait for what still runs on given-back handles, then close every handle."""
@@ -136,6 +147,14 @@ class HandlePool:
                 engine_code=TOO_MANY_SIMULTANEOUS_QUERIES,
                 name="TOO_MANY_SIMULTANEOUS_QUERIES",
             ) from None
+        self._lent += 1
+        self._quiet.clear()
+
+    def _end_turn(self, rights: Rights) -> None:
+        self._turns[rights.is_readonly].release()
+        self._lent -= 1
+        if not self._lent:
+            self._quiet.set()
 
     async def _opened(self, rights: Rights, *, keeps_state: bool) -> Handle:
         mark = f"http-{next(self._numbers)};"
@@ -152,7 +171,7 @@ class HandlePool:
         def settle(lease: Lease, kill: bool) -> None:
             def finish() -> None:
                 put_back()
-                self._turns[lease.rights.is_readonly].release()
+                self._end_turn(lease.rights)
 
             is_idle = lease.running is None or lease.running.done()
             if is_idle and not lease.handle.is_open:

@@ -5,14 +5,19 @@ Run by the tests, because the engine opens once per process. Prints one JSON obj
 
 import asyncio
 import json
+import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 
+from sinks.clickhouse.embedded import EmbeddedStore
 from sinks.clickhouse.http import EmbeddedServer, Limits, StatementError
+from sinks.clickhouse.http.priority import MERGES
 from sinks.clickhouse.store import PASSING_ERRORS
 from tests.eventually import eventually
 
@@ -27,12 +32,26 @@ TOTAL_BYTES = 300 << 20
 """For all statements of clients together; a single one may have more."""
 
 
+class WatchedServer(EmbeddedServer):
+    """Remembers how long its owner was ready to wait for clients."""
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.folder = Path(path)
+        self.waits_s: list[float] = []
+
+    async def until_quiet(self, within_s: float) -> bool:
+        self.waits_s.append(within_s)
+        return await super().until_quiet(within_s)
+
+
 async def observe(path: str) -> dict[str, Any]:
     limits = Limits(max_execution_time_s=20, max_total_memory_bytes=TOTAL_BYTES)
-    server = EmbeddedServer(path, database="account", pool=2, limits=limits)
+    server = WatchedServer(path, database="account", pool=2, limits=limits)
     await server.start()
     try:
         return {
+            "merging": _niceness_of_merges(),
             **await _insert_and_query(server),
             **await _fail_and_go_on(server),
             **await _serve_while_clients_are_heavy(server),
@@ -84,7 +103,7 @@ async def _fail_and_go_on(server: EmbeddedServer) -> dict[str, Any]:
     return {"codes": codes, "after_failures": [after[0][0], total]}
 
 
-async def _serve_while_clients_are_heavy(server: EmbeddedServer) -> dict[str, Any]:
+async def _serve_while_clients_are_heavy(server: WatchedServer) -> dict[str, Any]:
     """Clients take every place of the pool; the owner's calls go on, and stopping ends the clients' queries."""
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as many:
         heavy = [asyncio.create_task(many.post("/", content=ENDLESS)) for _ in range(4)]
@@ -94,13 +113,30 @@ async def _serve_while_clients_are_heavy(server: EmbeddedServer) -> dict[str, An
             return await server.query(running) == [(2,)]
 
         await eventually(is_pool_used_up, within_s=10)
+        quiet = [await server.until_quiet(0.01)]
+        await _record_twice(server)
         await server.execute("INSERT INTO account.t (a) VALUES (2)")
         ((total,),) = await server.query("SELECT count() FROM account.t")
         database = (await many.post("/?readonly=1", content="SELECT currentDatabase()")).text.strip()
         for task in heavy:
             task.cancel()
         await asyncio.gather(*heavy, return_exceptions=True)
-    return {"total_under_load": total, "database": database}
+        quiet.append(await server.until_quiet(30))
+    return {"total_under_load": total, "database": database, "quiet": quiet, "waits_s": server.waits_s[1:3]}
+
+
+async def _record_twice(server: WatchedServer) -> None:
+    """Two inserts as the recorder makes them."""
+    store = EmbeddedStore(server, server.folder)
+    for _ in range(2):
+        await store.insert("account.t", pa.table({"a": pa.array([3], pa.uint64())}), token="")
+    await store.close()
+
+
+def _niceness_of_merges() -> list[int]:
+    """Of every thread of this process that merges."""
+    tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().strip() == MERGES]
+    return [os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks]
 
 
 async def _insert_while_clients_are_greedy(server: EmbeddedServer) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The process that owns the engine uses it without HTTP, whatever clients do."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from sinks.clickhouse.embedded import PATIENCE_S
 from sinks.clickhouse.http.limits import OWNER_BYTES
+from sinks.clickhouse.http.priority import NICENESS, merge_threads
 from tests.integration.sinks import owner_child
 
 pytestmark = pytest.mark.integration
@@ -46,7 +49,18 @@ def test_failures_carry_the_engines_code_and_leave_nothing_behind(seen: dict[str
 
 
 def test_the_owner_is_not_held_up_by_clients_that_use_up_the_pool(seen: dict[str, Any]) -> None:
-    assert seen["total_under_load"] == owner_child.ROWS + 2
+    assert seen["total_under_load"] == owner_child.ROWS + 4
+
+
+def test_an_insert_waits_for_clients_but_no_longer_than_the_last_one_took(seen: dict[str, Any]) -> None:
+    first, second = seen["waits_s"]
+
+    assert seen["quiet"] == [False, True]
+    assert first == 0 < second <= PATIENCE_S
+
+
+def test_merges_wait_for_everybody(seen: dict[str, Any]) -> None:
+    assert seen["merging"] == [NICENESS] * merge_threads(os.cpu_count() or 1)
 
 
 def test_the_owner_inserts_while_clients_want_more_memory_than_they_may_have_together(seen: dict[str, Any]) -> None:

@@ -12,12 +12,13 @@ from sinks.clickhouse.http.limits import (
     Rights,
     connection_string,
 )
+from sinks.clickhouse.http.priority import merge_threads
 
 GIB = 1 << 30
 
 
 def config(limits: Limits, folder: str = "/data") -> ElementTree.Element:
-    return ElementTree.fromstring(limits.config(Path(folder)))
+    return ElementTree.fromstring(limits.config(Path(folder), merge_threads=3))
 
 
 def test_a_reader_is_constrained_and_a_writer_only_in_what_is_everyones() -> None:
@@ -66,13 +67,19 @@ def test_no_limit_on_all_takes_an_earlier_one_away() -> None:
     assert config(Limits(max_total_memory_bytes=0)).find("max_server_memory_usage") is None
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
+def test_merges_have_one_core_in_four(cores: int, threads: int) -> None:
+    assert merge_threads(cores) == threads
+    assert config(Limits()).findtext("background_pool_size") == "3"
+
+
 @pytest.mark.parametrize("name", ["a+b", "a b", "a%20b", "a&b", "ä"])
 def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     assert connection_string(str(folder)) == str(folder)
 
-    (folder / CONFIG_FILE).write_text(Limits().config(folder))
+    (folder / CONFIG_FILE).write_text(Limits().config(folder, merge_threads=1))
 
     path, _, query = connection_string(str(folder)).partition("?")
     assert path == f"file:{folder}"
