@@ -1,6 +1,7 @@
 -- Minutes of all tenants together, of whom there may be as many as requests in a minute: in rows of the tenant '*', which
--- no tenant can be called, and of no deployment. They have quantiles (.5, .95, .99) ready. A minute
--- without them (tenant '*' beside no model says how many rows it was made of) is computed anew, as one that has changed.
+-- no tenant can be called, and of no deployment. They have quantiles (.5, .95, .99) ready. A minute without them (tenant
+-- '*' beside no model says how many rows it was made of) is computed anew, as one that has changed; where its requests are
+-- gone already, it stays as it is, in `requests_history` alone.
 ALTER TABLE {database}.requests_by_minute
     ADD COLUMN IF NOT EXISTS ttft_quantiles Array(Float32),
     ADD COLUMN IF NOT EXISTS tpot_quantiles Array(Float32),
