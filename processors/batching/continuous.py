@@ -329,7 +329,7 @@ class Continuous:
         ticket = part.ticket
         deployment = worker.heartbeat.deployment
         rank = self._ranks[ticket.latency_class]
-        due_in_s = ticket.due_at_ms / 1000 - self._now_s
+        due_in_s = ticket.due_at_ms / 1000 - now_s
         self._residents.add(ticket.origin, deployment=deployment, slot=part.placed.slot, rank=rank, due_in_s=due_in_s)
         if ticket.prefixes:
             self._prefixes.sent(worker, ticket.prefixes, now_s=now_s)

@@ -137,7 +137,8 @@ class Dashboard:
     def __init__(self, url: str) -> None:
         self._threads = ThreadPoolExecutor(len(DASHBOARD))
         self._clients = [connect(url, "default", "", "trace") for _ in DASHBOARD]
-        self._queries = [load_queries()[name] for name in DASHBOARD]
+        known = load_queries()
+        self._queries = [known[name] for name in DASHBOARD]
 
     def __enter__(self) -> Self:
         return self
