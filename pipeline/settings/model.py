@@ -99,6 +99,7 @@ class VllmDeployment(_Section, kw_only=True, frozen=True, tag_field="engine", ta
 
     path: str
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto` is what vLLM takes for the model; on a CPU bfloat16 where it computes in that, and float32 elsewhere."""
     max_context_tokens: Positive | None = None
     max_sequences: Positive = 32
     max_batch_tokens: Positive = 2048

@@ -45,7 +45,7 @@ GROUND: Final = Ground(
     engine={
         "engine": "vllm",
         "path": MODEL,
-        "dtype": "bfloat16",
+        "dtype": "auto",
         "max_sequences": SEQUENCES,
         "max_context_tokens": 1024,
         "threads": 1,  # the other core is for everything else

@@ -21,6 +21,7 @@ from pipeline.engines.protocol import EngineRequest
 from pipeline.engines.vllm.budget import Budget, budget
 from pipeline.engines.vllm.child import CPU_NICENESS, guarded_children
 from pipeline.engines.vllm.continuation import replay
+from pipeline.engines.vllm.dtype import dtype_on_cpu, features_of_this_cpu
 from pipeline.engines.vllm.logprobs import LogprobsShape
 from pipeline.engines.vllm.params import check_supported, logprobs_asked, sampling_arguments, structure_arguments
 from pipeline.engines.vllm.prompts import Prompts
@@ -248,7 +249,7 @@ def _engine_arguments(deployment: VllmDeployment) -> "AsyncEngineArgs":
 
     return AsyncEngineArgs(
         model=deployment.path,
-        dtype=deployment.dtype,
+        dtype=dtype_on_cpu(deployment, features_of_this_cpu()) if _on_cpu() else deployment.dtype,
         max_model_len=deployment.max_context_tokens,
         max_num_seqs=deployment.max_sequences,
         max_num_batched_tokens=deployment.max_batch_tokens,
