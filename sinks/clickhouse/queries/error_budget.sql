@@ -23,7 +23,7 @@ FROM (
             OR (s.e2e_ms > 0 AND r.finished_us > s.e2e_ms * 1000)
         ) AS missed
     FROM requests_final AS r
-    JOIN (SELECT * FROM slo_targets FINAL) AS s ON s.model = r.model AND s.latency_class = r.latency_class
+    SEMI LEFT JOIN (SELECT * FROM slo_targets FINAL) AS s ON s.model = r.model AND s.latency_class = r.latency_class
     WHERE r.outcome != 'cancelled' AND r.produced_ts >= now() - toIntervalSecond(86400 * {days:Float64})
     GROUP BY model, latency_class
 )
