@@ -54,6 +54,11 @@ def statements(database: str, account: Account) -> Iterator[str]:
         f"VALUES ({begins_s}, {begins_s + 60}, 'd1', 'tiny-v2', 'tiny', 'tiny@v1', 'tiny@v2', 1, 'start', 'asked', "
         "0, 0.3)"
     )
+    yield from minutes_computed(name)
+
+
+def minutes_computed(name: str) -> Iterator[str]:
+    """What computes the minutes that are over now, and not within a minute. `name` is the database's, quoted."""
     yield f"SYSTEM REFRESH VIEW {name}.requests_by_minute_refresh"
     yield f"SYSTEM WAIT VIEW {name}.requests_by_minute_refresh"
 

@@ -6,6 +6,8 @@ Its rows come from a partition of their own, so that a recorder can go on beside
 from collections.abc import Iterator
 from typing import Final
 
+from tests.account_data.filling import minutes_computed
+
 WORKERS: Final = 10
 DAY_S: Final = 86_400
 
@@ -127,8 +129,6 @@ _REST = (
     "INSERT INTO {db}.rollout_decisions (log_ts, ts, model, stable, canary) "
     "VALUES (now64(3), now64(6), 'tiny', 'tiny@v1', 'tiny@v2')",
     "SYSTEM RELOAD DICTIONARY {db}.gpu_price",
-    "SYSTEM REFRESH VIEW {db}.requests_by_minute_refresh",  # as it does once a minute
-    "SYSTEM WAIT VIEW {db}.requests_by_minute_refresh",
 )
 
 PIECE: Final = 500_000
@@ -157,3 +157,4 @@ def statements(database: str, *, requests: int, events: int) -> Iterator[str]:
         base += count // 500 + 1
     for text in _REST:
         yield text.format(db=database)
+    yield from minutes_computed(database)

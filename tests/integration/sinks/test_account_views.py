@@ -14,6 +14,7 @@ from sinks.clickhouse.migrations import load_migrations
 from sinks.clickhouse.migrations.runner import foundation
 from sinks.clickhouse.queries import load_queries
 from sinks.clickhouse.retention import DEFAULT_DAYS, changes
+from tests.account_data.filling import minutes_computed
 from tests.account_server import serving
 
 pytestmark = pytest.mark.integration
@@ -40,8 +41,8 @@ def ask(client: Client, sql: str) -> list[tuple[Any, ...]]:
 
 def refresh(client: Client) -> None:
     client.command("SYSTEM START VIEW requests_by_minute_refresh")
-    client.command("SYSTEM REFRESH VIEW requests_by_minute_refresh")
-    client.command("SYSTEM WAIT VIEW requests_by_minute_refresh")
+    for statement in minutes_computed("trace"):
+        client.command(statement)
     client.command("SYSTEM STOP VIEW requests_by_minute_refresh")
 
 

@@ -70,6 +70,9 @@ def test_no_limit_on_all_takes_an_earlier_one_away() -> None:
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (7, 1), (8, 2), (64, 16)])
 def test_merges_have_one_core_in_four(cores: int, threads: int) -> None:
     assert merge_threads(cores) == threads
+
+
+def test_the_engine_is_told_how_many_threads_merge() -> None:
     assert config(Limits()).findtext("background_pool_size") == "3"
 
 
