@@ -7,7 +7,7 @@ Append only: a new column goes to the end with a default, so that messages of an
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from topics.arrow import column
 from topics.errors import CodecError
 
 MAX_ROWS: Final = 500
@@ -356,15 +357,21 @@ class TraceBuffer:
         return messages
 
 
-def encode_rows(table: str, rows: list[Row]) -> bytes:
-    """An Arrow IPC stream with one batch of `rows` of `table`."""
+def encode_rows(table: str, rows: Sequence[Row]) -> bytes:
+    """An Arrow IPC stream with one batch of at least one row of `table`."""
+    batch = batch_of(table, rows)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def batch_of(table: str, rows: Sequence[Row]) -> pa.RecordBatch:
+    """At least one row of `table` as its columns."""
     schema = SCHEMAS[table]
     columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(pa.record_batch(arrays, schema=schema))
-    return bytes(sink.getvalue())
+    arrays = [column(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
 
 
 def decode_rows(value: bytes) -> pa.Table:

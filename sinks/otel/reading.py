@@ -12,10 +12,13 @@ from sinks.otel.batches import Batches
 from sinks.otel.sampling import Sampling
 from sinks.otel.spans import spans_of
 from sinks.recorder.columns import message_of
+from topics.arrow import scalar
 from topics.headers import TABLE, Headers, header
 from topics.trace import BatchRow, EventRow, RequestRow
 
 _TABLES: Final = frozenset({b"requests", b"events", b"batches"})
+_DISPATCHED: Final = scalar("request.dispatched", pa.string())
+_ALONE: Final = scalar(1, pa.uint64())
 
 
 class SpanReader:
@@ -47,9 +50,7 @@ class SpanReader:
         ]
 
     def _dispatched(self, events: pa.Table, at_ms: int) -> list[ReadableSpan]:
-        of_batches = pc.and_(
-            pc.equal(events["kind"], "request.dispatched"), pc.greater(events["batch_size"], pa.scalar(1, pa.uint64()))
-        )
+        of_batches = pc.and_(pc.equal(events["kind"], _DISPATCHED), pc.greater(events["batch_size"], _ALONE))
         rows = _rows(events.filter(of_batches), EventRow)
         return [span for row in rows for span in self._batches.on_dispatched(row, at_ms=at_ms)]
 

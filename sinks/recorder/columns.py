@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from sinks.recorder.blocks import Block, Message
+from topics.arrow import numbers, scalar
 from topics.errors import CodecError
 from topics.headers import TABLE, Headers, header
 from topics.trace import SCHEMAS, TABLES, decode_rows
@@ -44,10 +45,10 @@ def rows_of(block: Block) -> pa.Table:
     counts = [message.rows.num_rows for message in messages]
     rows = pa.concat_tables([message.rows for message in messages])
     address = {
-        "kp": pa.array(np.repeat(np.array([m.kp for m in messages], np.uint16), counts)),
-        "ko": pa.array(np.repeat(np.array([m.ko for m in messages], np.uint64), counts)),
-        "ki": pa.array(np.concatenate([np.arange(count, dtype=np.uint32) for count in counts])),
-        "log_ts": pa.array(np.repeat(np.array([m.log_ts_ms for m in messages], np.int64), counts)).cast(LOG_TIME),
+        "kp": numbers(np.repeat(np.array([m.kp for m in messages], np.uint16), counts), pa.uint16()),
+        "ko": numbers(np.repeat(np.array([m.ko for m in messages], np.uint64), counts), pa.uint64()),
+        "ki": numbers(np.concatenate([np.arange(count, dtype=np.uint32) for count in counts]), pa.uint32()),
+        "log_ts": numbers(np.repeat(np.array([m.log_ts_ms for m in messages], np.int64), counts), LOG_TIME),
     }
     return pa.table({**address, **{name: rows[name] for name in rows.column_names}})
 
@@ -84,8 +85,8 @@ def _column(table: str, field: pa.Field, received: pa.Table) -> Any:
 def _default(field: msgspec.structs.FieldInfo, kind: pa.DataType) -> pa.Scalar:
     """The row type's default; where it has none, what ClickHouse would take."""
     if field.default is not msgspec.NODEFAULT:
-        return pa.scalar(field.default, kind)
-    return pa.scalar(0, pa.int64()).cast(kind) if pa.types.is_timestamp(kind) else pa.scalar(field.type(), kind)
+        return scalar(field.default, kind)
+    return scalar(field.type(), kind)
 
 
 _DEFAULTS: Final[Mapping[str, Mapping[str, pa.Scalar]]] = MappingProxyType(

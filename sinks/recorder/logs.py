@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 from aiokafka import TopicPartition
 
@@ -17,7 +16,7 @@ from sinks.recorder.blocks import Message
 from sinks.recorder.columns import message_of
 from topics import names
 from topics.codec import decode_feedback
-from topics.trace import SCHEMAS, FeedbackRow
+from topics.trace import FeedbackRow, batch_of
 
 FEEDBACK_KP: Final = 1 << 15
 """Where the numbers of the feedback topic's partitions begin; `kp` has 16 bits."""
@@ -80,5 +79,5 @@ def _feedback(record: Any, kp: int) -> Message | None:
         tenant=said.tenant,
         model=said.model,
     )
-    rows = pa.Table.from_pylist([msgspec.structs.asdict(row)], schema=SCHEMAS["feedback"])
+    rows = pa.Table.from_batches([batch_of("feedback", [row])])
     return Message(table="feedback", kp=kp, ko=record.offset, log_ts_ms=max(record.timestamp, 0), rows=rows)

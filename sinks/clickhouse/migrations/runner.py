@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import takewhile
 
@@ -191,10 +191,14 @@ async def _applied(store: Store, database: str) -> dict[int, Applied]:
     if not await _has_versions(store, database):
         return {}
     rows = await store.query(
-        "SELECT version, any(name), any(checksum), min(applied_at) "
+        "SELECT version, any(name), any(checksum), toUnixTimestamp64Milli(min(applied_at)) "
         f"FROM {quoted(database)}.schema_versions GROUP BY version"
     )
     return {
-        int(version): Applied(version=int(version), name=name, checksum=checksum, applied_at=at)
-        for version, name, checksum, at in rows
+        int(version): Applied(version=int(version), name=name, checksum=checksum, applied_at=_at(int(ms)))
+        for version, name, checksum, ms in rows
     }
+
+
+def _at(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
