@@ -36,8 +36,9 @@ GROUP: Final = "millrace.recorder"
 CLIENT_ID: Final = "millrace-recorder"
 URL_FILE: Final = "clickhouse.url"
 """In the folder of the embedded engine: where its HTTP interface listens, for those who find it by the folder."""
-GIVES_WAY: Final = 19
-"""Niceness: inserts and merges use all cores in bursts, and nobody waits for them; tokens share the machine."""
+GIVES_WAY: Final = 12
+"""Niceness: inserts use all cores in bursts, and nobody waits for them; tokens share the machine. The engine's merges
+wait for inserts as well (`sinks.clickhouse.http.priority`), so there has to be room below."""
 FETCH_BYTES: Final = 16 << 20
 LAG_EVERY_S: Final = 5.0
 """How often the broker is asked how far behind the recorder is, where metrics are served."""
