@@ -1,5 +1,6 @@
 """Trace messages become rows, whatever they are, wherever the store is and whenever either side goes away."""
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pyarrow as pa
 import pytest
 
 from infra.devstack.ports import Ports
 from infra.devstack.processes import Child
+from sinks.clickhouse.http.priority import MERGES
 from sinks.recorder.logs import FEEDBACK_KP
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import MakeTopics
@@ -29,7 +32,9 @@ from tests.integration.sinks.recording import (
 from topics.codec import encode
 from topics.feedback import Feedback
 from topics.headers import header
-from topics.trace import SCHEMAS, RolloutRow, ScalingRow, encode_rows
+from topics.trace import MAX_ROWS, SCHEMAS, RolloutRow, ScalingRow, encode_rows
+
+PROC = Path("/proc")
 
 pytestmark = pytest.mark.integration
 
@@ -111,6 +116,46 @@ async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopic
     assert found.rows == sender.sent
     assert not any(found.doubled.values())
     assert f"recording {topics.trace}/0 from offset {before[0]} of {ends[0]}" in log
+
+
+async def test_merges_wait_for_the_inserts_of_their_process(make_topics: MakeTopics, tmp_path: Path) -> None:
+    async with recording(await make_topics(), tmp_path) as recorder:
+        threads = psutil.Process(recorder.child.pid).threads()
+        names = {tid: (PROC / str(recorder.child.pid) / "task" / str(tid) / "comm").read_text() for tid, *_ in threads}
+        niceness = {tid: os.getpriority(os.PRIO_PROCESS, tid) for tid in names}
+    merging = {tid for tid, name in names.items() if name.strip() == MERGES}
+
+    assert merging
+    assert min(niceness[tid] for tid in merging) > max(n for tid, n in niceness.items() if tid not in merging)
+
+
+async def test_a_recorder_that_has_recorded_and_restarted_never_needed_pandas(
+    make_topics: MakeTopics, tmp_path: Path
+) -> None:
+    topics = await make_topics()
+    async with Sender(topics) as sender:
+        for _ in range(2):
+            async with recording(topics, tmp_path) as recorder:
+                await recorder.recorded(await send_everything(sender))
+                mapped = (PROC / str(recorder.child.pid) / "maps").read_text()
+                assert "pyarrow" in mapped
+                assert "pandas" not in mapped
+
+
+async def test_an_insert_is_one_file_however_large(make_topics: MakeTopics, tmp_path: Path) -> None:
+    topics = await make_topics()
+    events = encode_rows("events", [an_event(i, detail="long" * 100) for i in range(MAX_ROWS)])
+    async with Sender(topics) as sender:
+        for _ in range(100):
+            await sender.raw(events, table="events")
+        async with recording(topics, tmp_path) as recorder:
+            await recorder.recorded(await topics.ends())
+            (part,) = await recorder.ask(
+                "SELECT max(data_uncompressed_bytes) > 10485760, groupUniqArray(part_type) FROM system.parts "
+                "WHERE table = 'events' AND active AND level = 0"
+            )
+
+    assert part == (1, ["Compact"])
 
 
 async def test_marks_alone_suffice_where_the_position_is_lost(make_topics: MakeTopics, tmp_path: Path) -> None:
