@@ -1,9 +1,11 @@
 """How fast the account is written and asked: `make bench-account`.
 
 Ingest: a backlog of events on the trace topic, recorded by a recorder that has one core and nothing else to do, from
-the start of its process until its position is at the end. Questions: five million events and half a million requests
-over a day; every named query over all of it, and six of a dashboard at once, from six clients, over HTTP. Both: the six
-ask a recorder that owns all of it and records a backlog meanwhile, with the two cores that everybody shares.
+when it is ready until its position is at the end. Merges wait meanwhile and go on afterwards: the parts that are left
+and the CPU time per event, merges so far included, are told beside. Questions: five million events and half a million
+requests over a day; every named query over all of it, and six of a dashboard at once, from six clients, over HTTP.
+Both: the six ask a recorder that owns all of it and records a backlog meanwhile, with the two cores that everybody
+shares.
 
 `python -m tests.bench.account PART...` runs parts of it (questions, reports, dashboard, ingest, both), and keeps of the
 file what they do not measure.
@@ -23,21 +25,27 @@ from pathlib import Path
 from typing import Final, Self
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.queries import Query, load_queries
+from tests.bench.cpu import CpuMeter
 from tests.bench.report import RESULTS, Gate, Report, progress
 from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.recording import RecorderProcess, Sender, TraceTopics, an_event
-from topics.trace import MAX_ROWS, encode_rows
+from topics.arrow import numbers
+from topics.trace import MAX_ROWS, batch_of
 
 EVENTS: Final = 5_000_000
 REQUESTS: Final = 500_000
 INGESTED: Final = 1_500_000
 INGESTED_BESIDE: Final = 4_000_000
 TEMPLATES: Final = 40
-"""Different messages; the backlog repeats them, as encoding it in Python would take longer than recording it."""
+"""Different messages; the backlog repeats them at later times, as to encode it would take longer than to record it."""
+POLL_S: Final = 0.2
+"""How often the recorder that is measured is asked how far it has come: asking costs it some of its core."""
 PARTS: Final = ("questions", "reports", "dashboard", "ingest", "both")
 REPORTS: Final = ("report_", "trace_", "grafana_", "panel_")
 """Beginnings of the names of queries that belong to a view."""
@@ -195,39 +203,79 @@ async def ingest(folder: Path, report: Report) -> None:
     """Record a backlog with one core."""
     async with trace_topics(folder, partitions=1) as topics:
         await fill(topics, INGESTED)
-        await record(topics, folder, report)
+        process = RecorderProcess(topics, folder)
+        began = time.perf_counter()
+        await asyncio.to_thread(start_on_one_core, process)
+        report.figure("recorder_start_s", time.perf_counter() - began)
+        try:
+            await asyncio.to_thread(record, process, await topics.ends(), report)
+        finally:
+            await process.stop()
 
 
 async def fill(topics: TraceTopics, events: int) -> None:
-    """The backlog: messages of `MAX_ROWS` events."""
+    """The backlog: messages of `MAX_ROWS` events, one after the other as a busy plant writes them."""
     templates = [
-        encode_rows("events", [an_event(i, detail='{"p":0.1}', origin=f"t/0/{i}") for i in range(n, n + MAX_ROWS)])
+        batch_of("events", [an_event(i, detail='{"p":0.1}', origin=f"t/0/{i}") for i in range(n, n + MAX_ROWS)])
         for n in range(0, TEMPLATES * MAX_ROWS, MAX_ROWS)
     ]
     messages = events // MAX_ROWS
+    began_us = time.time_ns() // 1000 - int(events / INGEST_EVENTS_PER_S * 1_000_000)
     async with Sender(topics) as sender:
         for begin in range(0, messages, TEMPLATES):
-            batch = templates[: min(TEMPLATES, messages - begin)]
-            await asyncio.gather(*(sender.raw(value, table="events") for value in batch))
+            numbered = enumerate(templates[: min(TEMPLATES, messages - begin)], begin)
+            values = [message_at(began_us, number, template) for number, template in numbered]
+            await asyncio.gather(*(sender.raw(value, table="events") for value in values))
 
 
-async def record(topics: TraceTopics, folder: Path, report: Report) -> None:
+def message_at(began_us: int, number: int, template: pa.RecordBatch) -> bytes:
+    """A message of the rows of a template, at the times that they would have."""
+    since_us = (number * MAX_ROWS + np.arange(MAX_ROWS)) * (1_000_000 / INGEST_EVENTS_PER_S)
+    times = numbers(began_us + since_us.astype(np.int64), template.schema.field("ts").type)
+    at = template.schema.get_field_index("ts")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, template.schema) as writer:
+        writer.write_batch(template.set_column(at, "ts", times))
+    return bytes(sink.getvalue())
+
+
+def start_on_one_core(process: RecorderProcess) -> None:
+    """Start it with one core for all of its threads. Runs in a thread of its own, whose affinity the child inherits."""
     cores = os.sched_getaffinity(0)
-    process = RecorderProcess(topics, folder)
-    began = time.perf_counter()
-    os.sched_setaffinity(0, {max(cores)})  # inherited: the recorder and all of its threads get this core
+    os.sched_setaffinity(0, {max(cores)})
     try:
-        await process.start()
+        process.child.start()
     finally:
         os.sched_setaffinity(0, cores)
-    try:
-        await process.recorded(await topics.ends(), within_s=120)
+    assert os.sched_getaffinity(process.child.pid) == {max(cores)}
+
+
+def record(process: RecorderProcess, ends: dict[int, int], report: Report) -> None:
+    """From readiness until everything below `ends` is recorded."""
+    meter, began = CpuMeter({"recorder": process.child.pid}), time.perf_counter()
+    meter.start(began)
+    with contextlib.closing(connect(process.url, "default", "", "trace")) as client:
+        while position(client) < ends[0]:
+            time.sleep(POLL_S)
         took_s = time.perf_counter() - began
-        ((rows,),) = await process.ask("SELECT count() FROM events")
+        cpu_s = meter.stop(time.perf_counter()).by_process["recorder"]
+        ((rows,),) = client.query("SELECT count() FROM events").result_rows
         report.figure("ingest_events", float(rows))
+        report.figure("ingest_cpu_us_per_event", cpu_s / rows * 1_000_000)
+        report.figure("ingest_parts_left", float(parts(client)))
         report.at_least("ingest_events_per_s_one_core", rows / took_s, INGEST_EVENTS_PER_S)
-    finally:
-        await process.stop()
+
+
+def parts(client: Client) -> int:
+    """Of the events, how many parts merges have left."""
+    ((count,),) = client.query("SELECT count() FROM system.parts WHERE active AND table = 'events'").result_rows
+    return int(count)
+
+
+def position(client: Client) -> int:
+    """Up to which offset everything is recorded."""
+    ((offset,),) = client.query("SELECT max(next_ko) FROM recorder_positions").result_rows
+    return int(offset)
 
 
 if __name__ == "__main__":
