@@ -12,21 +12,63 @@ SELECT
     model,
     latency_class,
     ['admitted', 'batched', 'dispatched', 'started', 'first token', 'last token', 'finished'][s.1] AS station,
-    count() AS requests,
-    round(quantilesTDigest(0.5, 0.95)(s.3)[1] / 1000, 1) AS step_p50_ms,
-    round(quantilesTDigest(0.5, 0.95)(s.3)[2] / 1000, 1) AS step_p95_ms,
-    round(quantilesTDigest(0.5, 0.95)(s.2)[1] / 1000, 1) AS at_p50_ms,
-    round(quantilesTDigest(0.5, 0.95)(s.2)[2] / 1000, 1) AS at_p95_ms
-FROM requests_final
-ARRAY JOIN [
-    (1, admitted_us, toInt64(admitted_us)),
-    (2, batched_us, toInt64(batched_us) - toInt64(admitted_us)),
-    (3, dispatched_us, toInt64(dispatched_us) - toInt64(batched_by_us)),
-    (4, started_us, toInt64(started_us) - toInt64(dispatched_by_us)),
-    (5, first_us, toInt64(first_us) - toInt64(started_by_us)),
-    (6, last_us, toInt64(last_us) - toInt64(first_by_us)),
-    (7, finished_us, toInt64(finished_us) - toInt64(last_by_us))
-] AS s
-WHERE outcome = 'completed' AND s.2 > 0 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-GROUP BY model, latency_class, s.1
+    s.2 AS requests,
+    round(s.3[1] / 1000, 1) AS step_p50_ms,
+    round(s.3[2] / 1000, 1) AS step_p95_ms,
+    round(s.4[1] / 1000, 1) AS at_p50_ms,
+    round(s.4[2] / 1000, 1) AS at_p95_ms
+FROM (
+    SELECT
+        model,
+        latency_class,
+        [
+            (
+                1,
+                countIf(admitted_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(admitted_us), admitted_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(admitted_us, admitted_us > 0)
+            ),
+            (
+                2,
+                countIf(batched_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(batched_us) - toInt64(admitted_us), batched_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(batched_us, batched_us > 0)
+            ),
+            (
+                3,
+                countIf(dispatched_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(dispatched_us) - toInt64(batched_by_us), dispatched_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(dispatched_us, dispatched_us > 0)
+            ),
+            (
+                4,
+                countIf(started_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(started_us) - toInt64(dispatched_by_us), started_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(started_us, started_us > 0)
+            ),
+            (
+                5,
+                countIf(first_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(first_us) - toInt64(started_by_us), first_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(first_us, first_us > 0)
+            ),
+            (
+                6,
+                countIf(last_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(last_us) - toInt64(first_by_us), last_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(last_us, last_us > 0)
+            ),
+            (
+                7,
+                countIf(finished_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(toInt64(finished_us) - toInt64(last_by_us), finished_us > 0),
+                quantilesTDigestIf(0.5, 0.95)(finished_us, finished_us > 0)
+            )
+        ] AS stations
+    FROM requests_final
+    WHERE outcome = 'completed' AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+    GROUP BY model, latency_class
+)
+ARRAY JOIN stations AS s
+WHERE s.2 > 0
 ORDER BY model, latency_class, s.1

@@ -9,8 +9,8 @@ SELECT
     if(is_batch, 'batch', 'first token') AS predicted,
     count() AS requests,
     round(avg(actual_ms - predicted_ms), 2) AS mean_error_ms,
-    round(quantileTDigest(0.5)(abs(actual_ms - predicted_ms)), 2) AS absolute_error_p50_ms,
-    round(quantileTDigest(0.95)(abs(actual_ms - predicted_ms)), 2) AS absolute_error_p95_ms,
+    round(quantilesTDigest(0.5, 0.95)(abs(actual_ms - predicted_ms))[1], 2) AS absolute_error_p50_ms,
+    round(quantilesTDigest(0.5, 0.95)(abs(actual_ms - predicted_ms))[2], 2) AS absolute_error_p95_ms,
     round(avg(abs(actual_ms - predicted_ms) / greatest(actual_ms, 1)), 4) AS relative_error_mean,
     round(countIf(actual_ms > predicted_ms) / count(), 4) AS later_than_predicted_ratio
 FROM (
@@ -19,14 +19,13 @@ FROM (
         any(latency_class) AS latency_class,
         max(by_batch) AS is_batch,
         sum(told_ms) AS predicted_ms,
-        sum(was_ms) AS actual_ms
+        argMin(was_ms, acceptance) AS actual_ms
     FROM (
         SELECT
             cityHash64(tenant, model, request_id) AS request,
             model,
             latency_class,
             1 AS predictions,
-            0 AS ends,
             simpleJSONExtractFloat(detail, 'predicted_ttft_s') AS ttft_s,
             ttft_s = 0 AS by_batch,
             1000 * if(
@@ -34,7 +33,9 @@ FROM (
                 simpleJSONExtractFloat(detail, 'starts_in_s') + simpleJSONExtractFloat(detail, 'service_s'),
                 ttft_s
             ) AS told_ms,
-            0. AS was_ms
+            nan AS was_ms,
+            toUInt64(0) AS place,
+            9223372036854775807 AS acceptance
         FROM events
         WHERE kind = 'request.dispatched' AND detail != '' AND told_ms > 0
             AND toStartOfMinute(ts) >= now() - toIntervalSecond(3600 * {hours:Float64})
@@ -44,17 +45,22 @@ FROM (
             model,
             latency_class,
             0 AS predictions,
-            1 AS ends,
             0. AS ttft_s,
             0 AS by_batch,
             0. AS told_ms,
-            (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000 AS was_ms
-        FROM requests_final
-        WHERE outcome = 'completed' AND attempt != '' AND mode = 'fresh' AND batched_us > 0
-            AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+            if(
+                outcome = 'completed' AND attempt != '' AND mode = 'fresh' AND batched_us > 0,
+                (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000,
+                nan
+            ) AS was_ms,
+            lane_offset * 65536 + lane_partition AS place,
+            acceptance
+        FROM requests
+        WHERE final = 1 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
     )
     GROUP BY request
-    HAVING sum(predictions) = 1 AND sum(ends) = 1
+    HAVING sum(predictions) = 1 AND NOT isNaN(actual_ms)
+        AND minIf(place, predictions = 0) = maxIf(place, predictions = 0)
 )
 GROUP BY model, latency_class, predicted
 ORDER BY model, latency_class, predicted

@@ -3,13 +3,6 @@
 -- attempt, cancelled, expired, failed; and of crashed workers what nobody told of (unobserved).
 -- parameter: hours Float64 = 24  how far back
 -- parameter: plan String = on_demand  reserved or on_demand prices
-WITH contested AS (
-    SELECT produced_ts
-    FROM requests
-    WHERE final = 1 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-    GROUP BY produced_ts
-    HAVING count() > 1
-)
 SELECT
     cause,
     sum(attempts) AS wasted_attempts,
@@ -46,14 +39,27 @@ FROM (
             toStartOfHour(produced_ts) AS hour,
             count() AS attempts,
             sum(gpu_ns) AS used_ns
-        FROM attempts
-        WHERE produced_ts IN (SELECT * FROM contested)
-            AND gpu_ns > 0 AND final = 1 AND outcome = 'completed'
-            AND (lane_topic, lane_partition, lane_offset, attempt) NOT IN (
-                SELECT lane_topic, lane_partition, lane_offset, attempt
-                FROM requests_final
-                WHERE produced_ts IN (SELECT * FROM contested)
+        FROM (
+            SELECT
+                outcome, worker, produced_ts, gpu_ns, final,
+                row_number() OVER (
+                    PARTITION BY lane_topic, produced_ts, lane_offset, lane_partition, attempt
+                    ORDER BY log_ts, kp, ko, ki
+                ) AS telling,
+                attempt = first_value(attempt) OVER (
+                    PARTITION BY lane_topic, produced_ts, lane_offset, lane_partition
+                    ORDER BY final DESC, acceptance, log_ts, kp, ko, ki
+                ) AS is_accepted
+            FROM requests
+            WHERE produced_ts IN (
+                SELECT produced_ts
+                FROM requests
+                WHERE final = 1 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
+                GROUP BY produced_ts
+                HAVING count() > 1
             )
+        )
+        WHERE telling = 1 AND NOT is_accepted AND gpu_ns > 0 AND final = 1 AND outcome = 'completed'
         GROUP BY cause, worker, hour
     ) AS a
     LEFT JOIN worker_gpus AS g ON g.worker = a.worker
