@@ -15,7 +15,7 @@ FLUSH_S: Final = 2.0
 """Rows wait so long for others. An insert, its parts and their merges cost a tenth of a core a second, however few."""
 FLUSH_ROWS: Final = 100_000
 """Every insert writes a part with its projections: of events, one core takes twice as many by 100,000 as by 20,000, and
-a tenth more by 200,000. One insert has to stay one part, which a server cuts at a million rows."""
+hardly more by 200,000. One insert has to stay one part, which a server cuts at a million rows."""
 FLUSH_BYTES: Final = 64 << 20
 
 
