@@ -11,7 +11,7 @@ import pyarrow as pa
 from topics.trace import Row, TraceBuffer, TraceMessage, decode_rows
 
 _UNFIT = (OverflowError, TypeError, ValueError)
-"""What pyarrow raises for a value that its column cannot hold, e.g. a negative duration."""
+"""What is raised for a value that its column cannot hold, e.g. a negative duration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

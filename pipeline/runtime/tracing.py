@@ -2,8 +2,9 @@
 
 Rows are part of the durability chain. Each `add` returns a mark; when `delivered` has reached it, the broker has
 acknowledged the row, and what depends on it may be acknowledged too. While the broker does not take them, rows pile up
-to a bound and then `wait_room` holds whoever asks. Only a row that no column or no message can hold is given up, with
-an error in the log: it would hold up all others for ever.
+to a bound that their makers keep: a worker pauses its slots (`worker.commits`), a processor its lanes
+(`processors.shards`). Only a row that no column or no message can hold is given up, with an error in the log: it would
+hold up all others for ever.
 """
 
 import asyncio
@@ -22,15 +23,14 @@ from pipeline.runtime.producers import is_identity_lost, renew_identity
 from topics import names
 from topics.errors import TransportError
 from topics.headers import TABLE
-from topics.trace import BatchRow, Row, TextRow, TraceMessage
+from topics.trace import Row, TextRow, TraceMessage
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 0.25
 """How long a row waits for company. One message of 500 rows costs the recorder an eighth of 500 messages."""
-MAX_PENDING: Final = 50_000
-"""Rows that wait for the broker at most. One with prompt and answer counts as a row more for each `ROW_CHARS`."""
 ROW_CHARS: Final = 1024
+"""A row with prompt and answer counts as a row more for each so many characters."""
 CHUNK_ROWS: Final = 2000
 """Rows that are encoded at once: 3 ms of the event loop. A backlog of an outage is shipped in such pieces."""
 RETRY_S: Final = 0.5
@@ -73,7 +73,7 @@ class TraceShipper:
         """Gets a `TransportError` when nothing is shipped any more: whoever watches it ends the process."""
 
     def add(self, row: Row) -> int:
-        """Keep a row for shipping and return its mark. Never blocks; ask `wait_room` where rows are made in bulk."""
+        """Keep a row for shipping and return its mark. Never blocks."""
         self._rows.append(row)
         self._has_rows.set()
         self._added += _weight(row)
@@ -86,8 +86,6 @@ class TraceShipper:
 
     async def start(self) -> None:
         """Ship in the background from now on."""
-        # The first array that pyarrow makes imports what it can find, for up to a second: not while the process serves.
-        await asyncio.to_thread(pack, [_ANY_ROW])
         self._task = self._begin()
 
     async def stop(self, *, within_s: float = STOP_WITHIN_S) -> None:
@@ -107,14 +105,7 @@ class TraceShipper:
 
     async def wait_delivered(self, mark: int) -> None:
         """Return when every row up to `mark` is acknowledged."""
-        await self._until(lambda: self.delivered >= mark)
-
-    async def wait_room(self) -> None:
-        """Return when fewer than `MAX_PENDING` rows wait for the broker."""
-        await self._until(lambda: self._added - self.delivered < MAX_PENDING)
-
-    async def _until(self, reached: Callable[[], bool]) -> None:
-        while not reached():
+        while self.delivered < mark:
             await self._progress.wait()
 
     def _begin(self) -> "asyncio.Task[None]":
@@ -220,16 +211,3 @@ class Untraced(TraceShipper):
 def _weight(row: Row) -> int:
     """How many rows it counts as."""
     return 1 + (len(row.prompt) + len(row.answer)) // ROW_CHARS if type(row) is TextRow else 1
-
-
-_ANY_ROW: Final = BatchRow(
-    batch_id="",
-    formed_ts=0,
-    model="",
-    deployment="",
-    latency_class="",
-    worker="",
-    processor="",
-    size=0,
-    size_limit=0,
-)

@@ -8,7 +8,6 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from infra.devstack.kafka import KafkaBroker
-from pipeline.runtime import tracing
 from pipeline.runtime.tracing import CHUNK_ROWS, TraceShipper
 from pipeline.settings import KafkaSettings
 from tests.eventually import eventually
@@ -116,25 +115,6 @@ async def test_stop_ships_the_rest_of_a_shipper_that_never_started(
         await shipper.stop()
         await shipper.stop()
     assert await numbers(settings, topic) == [0, 1]
-
-
-async def test_room_is_waited_for_until_the_broker_has_taken_enough(
-    settings: KafkaSettings, unique_name: UniqueName, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracing, "MAX_PENDING", 10)
-    topic = await make_topic(settings, unique_name("trace"))
-    async with a_producer(settings) as producer:
-        shipper = TraceShipper(producer, process="p", topic=topic)
-        add(shipper, 9)
-        await asyncio.wait_for(shipper.wait_room(), 1)
-        add(shipper, 1)
-        waiting = asyncio.create_task(shipper.wait_room())
-        await asyncio.wait([waiting], timeout=0.05)
-        assert not waiting.done()
-        await shipper.start()
-        await asyncio.wait_for(waiting, 20)
-        assert shipper.delivered == 10
-        await shipper.stop()
 
 
 @pytest.mark.timeout(240)

@@ -104,6 +104,5 @@ async def test_an_untraced_process_waits_for_no_row() -> None:
     await shipper.start()
     mark = shipper.add(a_row())
     await asyncio.wait_for(shipper.wait_delivered(mark), 10)
-    await asyncio.wait_for(shipper.wait_room(), 10)
     await shipper.stop()
     assert (mark, shipper.delivered, shipper.failed.done()) == (1, 1, False)
