@@ -1,5 +1,6 @@
 """Trace messages become rows, whatever they are, wherever the store is and whenever either side goes away."""
 
+import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -120,13 +121,21 @@ async def test_a_restart_goes_on_where_the_last_one_ended(make_topics: MakeTopic
 
 async def test_merges_wait_for_the_inserts_of_their_process(make_topics: MakeTopics, tmp_path: Path) -> None:
     async with recording(await make_topics(), tmp_path) as recorder:
-        threads = psutil.Process(recorder.child.pid).threads()
-        names = {tid: (PROC / str(recorder.child.pid) / "task" / str(tid) / "comm").read_text() for tid, *_ in threads}
-        niceness = {tid: os.getpriority(os.PRIO_PROCESS, tid) for tid in names}
-    merging = {tid for tid, name in names.items() if name.strip() == MERGES}
+        merging, others = niceness_of_threads(recorder.child.pid)
 
     assert merging
-    assert min(niceness[tid] for tid in merging) > max(n for tid, n in niceness.items() if tid not in merging)
+    assert min(merging) > max(others)
+
+
+def niceness_of_threads(pid: int) -> tuple[list[int], list[int]]:
+    """Of the threads that merge, and of all others."""
+    merging: list[int] = []
+    others: list[int] = []
+    for thread in psutil.Process(pid).threads():
+        with contextlib.suppress(OSError):  # it has ended
+            name = (PROC / str(pid) / "task" / str(thread.id) / "comm").read_text().strip()
+            (merging if name == MERGES else others).append(os.getpriority(os.PRIO_PROCESS, thread.id))
+    return merging, others
 
 
 async def test_a_recorder_that_has_recorded_and_restarted_never_needed_pandas(
@@ -142,7 +151,7 @@ async def test_a_recorder_that_has_recorded_and_restarted_never_needed_pandas(
                 assert "pandas" not in mapped
 
 
-async def test_an_insert_is_one_file_however_large(make_topics: MakeTopics, tmp_path: Path) -> None:
+async def test_a_large_insert_is_one_file(make_topics: MakeTopics, tmp_path: Path) -> None:
     topics = await make_topics()
     events = encode_rows("events", [an_event(i, detail="long" * 100) for i in range(MAX_ROWS)])
     async with Sender(topics) as sender:
