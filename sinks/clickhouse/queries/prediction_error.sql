@@ -53,7 +53,7 @@ FROM (
                 (toFloat64(if(first_us > 0, first_us, finished_us)) - toFloat64(batched_us)) / 1000,
                 nan
             ) AS was_ms,
-            lane_offset * 65536 + lane_partition AS place,
+            cityHash64(lane_topic, lane_partition, lane_offset) AS place,
             acceptance
         FROM requests
         WHERE final = 1 AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})

@@ -364,3 +364,30 @@ def test_without_a_rollout_nothing_is_compared(client: Client, tell: Tell, ask: 
     tell("requests", [an_end(n, model="unrolled", deployment="", outcome="rejected") for n in range(3)])
 
     assert ask("canary_against_stable") == []
+
+
+def a_dispatch(row: RequestRow, *, ttft_s: float = 0.1) -> EventRow:
+    known = {"tenant": row.tenant, "model": row.model, "latency_class": row.latency_class}
+    told = {"ts": NOW_US - MINUTE_US, "kind": "request.dispatched", "detail": f'{{"predicted_ttft_s":{ttft_s}}}'}
+    return an_event(0, request_id=row.request_id, **known, **told)
+
+
+def test_a_prediction_is_held_against_the_answer_that_readers_accepted(tell: Tell, ask: Ask) -> None:
+    model = "foreseen"
+    served: dict[str, Any] = {"model": model, "mode": "fresh", "batched_us": 1000, "started_us": 2000}
+    plain = an_end(1, first_us=151_000, **served)
+    told_twice = an_end(2, first_us=131_000, **served)
+    refused_as_well = an_end(3, first_us=111_000, **served)
+    refusal = an_end(3, model=model, attempt="", outcome="expired", first_us=0)
+    superseded = an_end(4, first_us=999_000, **served)
+    taken_over = an_end(4, first_us=999_000, **{**served, "mode": "resume", "hop": 1, "attempt": "a4b"})
+    of_two = [an_end(5 + i, first_us=999_000, request_id="one-id", **served) for i in range(2)]
+    twice_dispatched = an_end(7, first_us=999_000, **served)
+    tell("requests", [plain, told_twice, refused_as_well, refusal, superseded, taken_over, *of_two, twice_dispatched])
+    tell("requests", [told_twice])
+    dispatched = [plain, told_twice, refused_as_well, superseded, of_two[0], twice_dispatched, twice_dispatched]
+    tell("events", [a_dispatch(row) for row in dispatched])
+    (lane,) = ask("prediction_error", model=model)
+
+    assert (lane["requests"], lane["predicted"]) == (3, "first token")
+    assert lane["mean_error_ms"] == pytest.approx((50 + 30 + 10) / 3, abs=0.01)
