@@ -29,6 +29,9 @@ FROM (
     UNION ALL
     SELECT 'rollout_decisions' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM rollout_decisions
     GROUP BY kp, ko
+    UNION ALL
+    SELECT 'texts' AS name, count() AS n, max(log_ts) AS at, max(ki) AS last FROM texts
+    GROUP BY kp, ko
 )
 GROUP BY name
 ORDER BY name
