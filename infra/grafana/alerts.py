@@ -36,6 +36,7 @@ ALERTS: Final = (
         uid="millrace-quality-drifts",
         title="Quality of a version falls",
         sql="""
+WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
 SELECT
     deployment,
     signal,
@@ -63,9 +64,8 @@ FROM (
                 toString(model) AS model,
                 argMaxIf(toString(deployment), produced_ts, deployment != '') AS deployment
             FROM requests_final
-            WHERE request_id IN (
-                SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24)
-            )
+            WHERE request_id IN (SELECT * FROM judged)
+                AND produced_ts IN (SELECT produced_ts FROM requests WHERE request_id IN (SELECT * FROM judged))
             GROUP BY request_id, tenant, model
         ) AS r ON r.request_id = f.request_id
         WHERE f.ts >= now() - toIntervalHour(24) AND NOT isNaN(f.score)
