@@ -203,12 +203,12 @@ async def ingest(folder: Path, report: Report) -> None:
     """Record a backlog with one core."""
     async with trace_topics(folder, partitions=1) as topics:
         await fill(topics, INGESTED)
-        process = RecorderProcess(topics, folder)
+        ends, process = await topics.ends(), RecorderProcess(topics, folder)
         began = time.perf_counter()
-        await asyncio.to_thread(start_on_one_core, process)
-        report.figure("recorder_start_s", time.perf_counter() - began)
         try:
-            await asyncio.to_thread(record, process, await topics.ends(), report)
+            await asyncio.to_thread(start_on_one_core, process)
+            report.figure("recorder_start_s", time.perf_counter() - began)
+            await asyncio.to_thread(record, process, ends, report)
         finally:
             await process.stop()
 
