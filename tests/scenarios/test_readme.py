@@ -74,3 +74,5 @@ def test_commands_of_the_readme_work_in_order(cluster_name: str) -> None:
     )
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     assert "interactive" in done.stdout
+    assert re.search(r"tenant +attempts +gpu_s\n0 +\w+ +[1-9]", done.stdout), "a data frame of the account"
+    assert re.search(r"^[1-9]\d* requests$", done.stdout, re.MULTILINE), "a count through SQLAlchemy"
