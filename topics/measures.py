@@ -31,6 +31,7 @@ Name = Literal[
     "millrace_takeovers_total",
     "millrace_dead_letters_total",
     "millrace_trace_rows_total",
+    "millrace_trace_given_up_total",
     "millrace_recorder_lag",
     "millrace_recorder_rows_total",
     "millrace_otel_lag",
@@ -249,6 +250,15 @@ MEASURES: Final[tuple[Measure, ...]] = (
         labels=("table",),
         meaning="Rows put on inference.trace.",
         action="Stops while requests flow: the trace producer is blocked and will stop its process from acknowledging.",
+        processes=_ENDERS,
+    ),
+    Measure(
+        name="millrace_trace_given_up_total",
+        kind="counter",
+        unit="rows",
+        labels=(),
+        meaning="Rows that no column or no message can hold. Their requests are answered; the account lacks them.",
+        action="A fault of Millrace, or a limit of the topic that is too low: the log names the kind of row.",
         processes=_ENDERS,
     ),
     Measure(

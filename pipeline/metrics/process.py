@@ -22,7 +22,10 @@ def tally_of(settings: Settings, process: Process) -> Tally | None:
 def shipper_of(settings: Settings, producer: AIOKafkaProducer, *, process: str, tally: Tally | None) -> TraceShipper:
     """What ships the trace of a process, and counts it where that is wanted. Not started."""
     kind = TraceShipper if settings.trace.enabled else Untraced
-    return kind(producer, process=process, on_delivered=_counting(settings, tally))
+    shipper = kind(producer, process=process, on_delivered=_counting(settings, tally))
+    if tally is not None:
+        tally.ask("millrace_trace_given_up_total", lambda: {(): float(shipper.given_up)})
+    return shipper
 
 
 async def serve(settings: MetricsSettings, tally: Tally | None, stack: AsyncExitStack) -> None:

@@ -50,6 +50,7 @@ async def _has_told_all(cluster: LocalCluster) -> bool:
     assert _value(worker["millrace_slo_requests_total"], **LANE) == 1
     assert _value(worker["millrace_tokens_total"], deployment="tiny@v1", direction="out") == 8
     assert _value(worker["millrace_engine_busy_seconds_total"], **WORKER) > 0
+    assert _value(worker["millrace_trace_given_up_total"]) == _value(processor["millrace_trace_given_up_total"]) == 0
     assert _value(processor["millrace_queue_depth"], **LANE) == 0
     assert _value(processor["millrace_lane_lag"], **LANE) == 0
     assert _value(processor["millrace_credits"], **WORKER) > 0
