@@ -1,4 +1,4 @@
-"""Arrow columns out of Python values and NumPy arrays, without pandas.
+"""Arrow columns out of Python values and NumPy arrays, without pandas; rows as an Arrow stream.
 
 pyarrow's own conversions (`pa.array`, `pa.scalar`) import pandas the first time they are called, wherever it is
 installed: a process that writes its first row would stand still for one to two seconds, and keep 60 MB. So buffers are
@@ -41,6 +41,14 @@ def numbers(values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
 def scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
     """One value of a type; raises as `column`."""
     return column([value], kind)[0]
+
+
+def stream(rows: pa.RecordBatch | pa.Table) -> bytes:
+    """An Arrow IPC stream of rows, in the batches that they have."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write(rows)
+    return bytes(sink.getvalue())
 
 
 def _array(kind: pa.DataType, length: int, values: Any) -> pa.Array:

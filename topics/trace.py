@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
-from topics.arrow import column
+from topics.arrow import column, stream
 from topics.errors import CodecError
 
 MAX_ROWS: Final = 500
@@ -359,11 +359,7 @@ class TraceBuffer:
 
 def encode_rows(table: str, rows: Sequence[Row]) -> bytes:
     """An Arrow IPC stream with one batch of at least one row of `table`."""
-    batch = batch_of(table, rows)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return stream(batch_of(table, rows))
 
 
 def batch_of(table: str, rows: Sequence[Row]) -> pa.RecordBatch:

@@ -6,8 +6,7 @@ One row that fits no column must not hold up the thousands behind it, nor one me
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
+from topics.arrow import stream
 from topics.trace import Row, TraceBuffer, TraceMessage, decode_rows
 
 _UNFIT = (OverflowError, TypeError, ValueError)
@@ -41,7 +40,7 @@ def halves(message: TraceMessage) -> list[TraceMessage]:
     table = decode_rows(message.value)
     middle = message.rows // 2
     return [
-        TraceMessage(message.table, _stream(part), part.num_rows)
+        TraceMessage(message.table, stream(part), part.num_rows)
         for part in (table.slice(0, middle), table.slice(middle))
     ]
 
@@ -64,10 +63,3 @@ def _encoded(rows: Sequence[Row]) -> list[TraceMessage]:
     for row in rows:
         buffer.add(row)
     return buffer.drain()
-
-
-def _stream(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())

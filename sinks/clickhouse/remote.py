@@ -20,6 +20,7 @@ from sinks.clickhouse.store import (
     StatementRefused,
     StoreAway,
 )
+from topics.arrow import stream
 
 EXECUTION_S: Final = 60
 """The server gives up a statement after so long; `ANSWER_S` is longer, so that a silent server has decided."""
@@ -68,7 +69,7 @@ class RemoteStore:
             "max_execution_time": str(EXECUTION_S),
         }
         try:
-            await self._post(_ipc(rows), settings)
+            await self._post(stream(rows.combine_chunks()), settings)
         except StatementRefused as error:
             if isinstance(error, InsertRefused):
                 raise
@@ -108,13 +109,6 @@ class RemoteStore:
             timeout = aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=5)
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self._session
-
-
-def _ipc(rows: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows.combine_chunks())
-    return bytes(sink.getvalue())
 
 
 def _failure(answer: aiohttp.ClientResponse, content: bytes) -> StatementRefused | StoreAway:

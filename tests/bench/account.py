@@ -35,7 +35,7 @@ from tests.bench.cpu import CpuMeter
 from tests.bench.report import RESULTS, Gate, Report, progress
 from tests.bench.trace_log import trace_topics
 from tests.integration.sinks.recording import RecorderProcess, Sender, TraceTopics, an_event
-from topics.arrow import numbers
+from topics.arrow import numbers, stream
 from topics.trace import MAX_ROWS, batch_of
 
 EVENTS: Final = 5_000_000
@@ -233,10 +233,7 @@ def message_at(began_us: int, number: int, template: pa.RecordBatch) -> bytes:
     since_us = (number * MAX_ROWS + np.arange(MAX_ROWS)) * (1_000_000 / INGEST_EVENTS_PER_S)
     times = numbers(began_us + since_us.astype(np.int64), template.schema.field("ts").type)
     at = template.schema.get_field_index("ts")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, template.schema) as writer:
-        writer.write_batch(template.set_column(at, "ts", times))
-    return bytes(sink.getvalue())
+    return stream(template.set_column(at, "ts", times))
 
 
 def start_on_one_core(process: RecorderProcess) -> None:

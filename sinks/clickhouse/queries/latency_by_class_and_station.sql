@@ -7,7 +7,13 @@ WITH
     greatest(batched_by_us, dispatched_us) AS dispatched_by_us,
     greatest(dispatched_by_us, started_us) AS started_by_us,
     greatest(started_by_us, first_us) AS first_by_us,
-    greatest(first_by_us, last_us) AS last_by_us
+    greatest(first_by_us, last_us) AS last_by_us,
+    (number, at_us, step_us) -> (
+        number,
+        countIf(at_us > 0),
+        quantilesTDigestIf(0.5, 0.95)(step_us, at_us > 0),
+        quantilesTDigestIf(0.5, 0.95)(at_us, at_us > 0)
+    ) AS told
 SELECT
     model,
     latency_class,
@@ -22,48 +28,13 @@ FROM (
         model,
         latency_class,
         [
-            (
-                1,
-                countIf(admitted_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(admitted_us), admitted_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(admitted_us, admitted_us > 0)
-            ),
-            (
-                2,
-                countIf(batched_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(batched_us) - toInt64(admitted_us), batched_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(batched_us, batched_us > 0)
-            ),
-            (
-                3,
-                countIf(dispatched_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(dispatched_us) - toInt64(batched_by_us), dispatched_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(dispatched_us, dispatched_us > 0)
-            ),
-            (
-                4,
-                countIf(started_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(started_us) - toInt64(dispatched_by_us), started_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(started_us, started_us > 0)
-            ),
-            (
-                5,
-                countIf(first_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(first_us) - toInt64(started_by_us), first_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(first_us, first_us > 0)
-            ),
-            (
-                6,
-                countIf(last_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(last_us) - toInt64(first_by_us), last_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(last_us, last_us > 0)
-            ),
-            (
-                7,
-                countIf(finished_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(toInt64(finished_us) - toInt64(last_by_us), finished_us > 0),
-                quantilesTDigestIf(0.5, 0.95)(finished_us, finished_us > 0)
-            )
+            told(1, admitted_us, toInt64(admitted_us)),
+            told(2, batched_us, toInt64(batched_us) - toInt64(admitted_us)),
+            told(3, dispatched_us, toInt64(dispatched_us) - toInt64(batched_by_us)),
+            told(4, started_us, toInt64(started_us) - toInt64(dispatched_by_us)),
+            told(5, first_us, toInt64(first_us) - toInt64(started_by_us)),
+            told(6, last_us, toInt64(last_us) - toInt64(first_by_us)),
+            told(7, finished_us, toInt64(finished_us) - toInt64(last_by_us))
         ] AS stations
     FROM requests_final
     WHERE outcome = 'completed' AND produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})

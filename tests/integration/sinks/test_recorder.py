@@ -30,6 +30,7 @@ from tests.integration.sinks.recording import (
     an_event,
     audit,
 )
+from topics.arrow import stream
 from topics.codec import encode
 from topics.feedback import Feedback
 from topics.headers import header
@@ -307,10 +308,7 @@ async def test_columns_of_other_releases_are_taken_as_far_as_they_are_known(
     older = row.drop_columns(["gpu_ns", "mode"])
     async with recording(topics, tmp_path) as recorder, Sender(topics) as sender:
         for table in (newer, older):
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, table.schema) as writer:
-                writer.write_table(table)
-            await sender.raw(sink.getvalue().to_pybytes(), table="requests")
+            await sender.raw(stream(table), table="requests")
         await recorder.recorded(await topics.ends())
         rows = await recorder.ask("SELECT request_id, gpu_ns, mode FROM requests")
 

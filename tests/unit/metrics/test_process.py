@@ -2,7 +2,7 @@
 
 from pipeline.metrics.process import shipper_of, tally_of
 from pipeline.settings import load
-from tests.unit.runtime.test_tracing import Faulty, a_row
+from tests.unit.runtime.test_tracing import Faulty
 
 
 async def test_rows_that_a_shipper_gives_up_can_be_seen() -> None:
@@ -10,7 +10,6 @@ async def test_rows_that_a_shipper_gives_up_can_be_seen() -> None:
     tally = tally_of(settings, "worker")
     assert tally is not None
     shipper = shipper_of(settings, Faulty(), process="w", tally=tally)
-    shipper.add(a_row())
     shipper._give_up(2, "EventRow: OverflowError")
 
     assert tally.values("millrace_trace_given_up_total") == {(): 2}

@@ -1,12 +1,12 @@
 """Messages of the trace to spans."""
 
-import pyarrow as pa
 import pytest
 
 from sinks.otel.reading import SpanReader
 from sinks.otel.sampling import Sampling
 from sinks.otel.spans import spans_of
 from tests.unit.metrics.rows import a_batch, a_request, a_second_of_steps, an_event
+from topics.arrow import stream
 from topics.errors import CodecError
 from topics.trace import Row, TraceBuffer, TraceMessage, decode_rows
 
@@ -47,10 +47,7 @@ def test_other_tables_are_not_looked_at() -> None:
 def test_rows_of_an_older_sender_have_no_parent() -> None:
     (message,) = _messages(a_request(parent_span=7))
     older = decode_rows(message.value).drop_columns(["parent_span", "trace_flags", "endpoint"])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, older.schema) as writer:
-        writer.write_table(older)
-    spans = SpanReader(Sampling()).read(bytes(sink.getvalue()), [("table", b"requests")], at_ms=0)
+    spans = SpanReader(Sampling()).read(stream(older), [("table", b"requests")], at_ms=0)
     assert spans[0].parent is None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from sinks.recorder.blocks import Block, Message
 from sinks.recorder.columns import MAX_MESSAGE_ROWS, message_of, rows_of
+from topics.arrow import stream
 from topics.errors import CodecError
 from topics.headers import TABLE
 from topics.trace import SCHEMAS, BatchRow, StepRow, encode_rows
@@ -32,15 +33,8 @@ def steps(count: int = 1) -> pa.Table:
     return pa.ipc.open_stream(encode_rows("engine_steps", [STEP] * count)).read_all()
 
 
-def ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
 def a_message(table: pa.Table, ko: int = 0, kp: int = 0) -> Message:
-    found = message_of(ipc(table), [(TABLE, b"engine_steps")], kp=kp, ko=ko, log_ts_ms=1000 + ko)
+    found = message_of(stream(table), [(TABLE, b"engine_steps")], kp=kp, ko=ko, log_ts_ms=1000 + ko)
     assert found is not None
     return found
 
@@ -83,7 +77,7 @@ def test_columns_that_cannot_be_converted_are_named(value: Any) -> None:
 @pytest.mark.parametrize("headers", [[], [(TABLE, b"nosuch")], [(TABLE, b"\xff")]])
 def test_a_message_of_no_known_table_is_refused(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(CodecError, match="expected one of events, requests, batches, engine_steps"):
-        message_of(ipc(steps()), headers, kp=0, ko=0, log_ts_ms=0)
+        message_of(stream(steps()), headers, kp=0, ko=0, log_ts_ms=0)
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x00", b"garbage" * 100])
@@ -100,7 +94,7 @@ def test_a_message_that_could_become_two_parts_is_refused() -> None:
 
 
 def test_a_message_without_rows_is_nothing() -> None:
-    assert message_of(ipc(steps().slice(0, 0)), [(TABLE, b"engine_steps")], kp=0, ko=0, log_ts_ms=0) is None
+    assert message_of(stream(steps().slice(0, 0)), [(TABLE, b"engine_steps")], kp=0, ko=0, log_ts_ms=0) is None
 
 
 def test_rows_know_where_they_lay() -> None:
@@ -119,7 +113,7 @@ def test_rows_know_where_they_lay() -> None:
 
 def test_a_row_type_without_defaults_has_some_for_older_senders() -> None:
     old = pa.table({"batch_id": ["b1"]})
-    message = message_of(ipc(old), [(TABLE, b"batches")], kp=0, ko=0, log_ts_ms=0)
+    message = message_of(stream(old), [(TABLE, b"batches")], kp=0, ko=0, log_ts_ms=0)
 
     assert message is not None
     assert message.rows.schema.equals(SCHEMAS["batches"])
