@@ -24,7 +24,8 @@ MOST_BEHIND: Final = 16.0
 MOST_MISSED: Final = 4.0
 """Requests that a shard would have been owed of what others sent since it could send one: newcomers give way, too."""
 UNUSED_MS: Final = 40
-"""What was free for so long can be used by nobody: a dispatch has come by then, and a heartbeat tells of it."""
+"""What was free for so long can be used by nobody who waits: a dispatch has come by then, and a heartbeat tells of it.
+What those send who do not wait says nothing about the others."""
 LEFT_EMPTY: Final = 2
 """A worker that was left empty for so many heartbeats is divided: whoever goes first has no use for it."""
 
@@ -92,7 +93,7 @@ class Arrears:
         self._count(sent, waiting)
         if not heartbeat.credits.free_sequences:
             self._free_from_ms = None
-        elif sent or self._free_from_ms is None:
+        elif self._free_from_ms is None or not waiting.shards.isdisjoint(sent):
             self._free_from_ms = heartbeat.at_ms
         is_unused = self._free_from_ms is not None and heartbeat.at_ms - self._free_from_ms >= UNUSED_MS
         is_empty = not heartbeat.running + heartbeat.waiting

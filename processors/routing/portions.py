@@ -226,21 +226,36 @@ class Portions:
         each request that waits as much as others do, if that is more than it has anyway.
         """
         for name, waiting in self._waiting.items():
-            for key in [key for key, known in waiting.items() if known.until_s < now_s]:
-                del waiting[key]
+            self._forget(name, waiting, now_s)
             pulls = self._pulls_of(waiting)
             pulls.update(self._unheard(name, pulls, now_s))
             if pulls:
                 return pulls
         return {}
 
-    def _unheard(self, name: str, pulls: Mapping[int, float], now_s: float) -> dict[int, float]:
-        """What shards pull of whose tenants nothing was heard, beside those of which something was."""
-        queued = {
+    def _forget(self, name: str, waiting: dict[tuple[str, int], _Waiting], now_s: float) -> None:
+        """Forget who was not seen to wait for long. Where a shard tells of a queue of which nothing ends, those who
+        were seen last are thought to be in it.
+        """
+        over = [key for key, known in waiting.items() if known.until_s < now_s]
+        if over:
+            seen = {shard for (_, shard), known in waiting.items() if known.until_s >= now_s}
+            silent = self._queued(name, now_s).keys() - seen
+            for key in over:
+                if key[1] not in silent:
+                    del waiting[key]
+
+    def _queued(self, name: str, now_s: float) -> dict[int, int]:
+        """What waits at the shards that tell of a queue again and again."""
+        return {
             shard: told.queued[name]
             for shard, told in self._told.items()
             if name in told.still and now_s - told.at_s <= STALE_AFTER_S
         }
+
+    def _unheard(self, name: str, pulls: Mapping[int, float], now_s: float) -> dict[int, float]:
+        """What shards pull of whose tenants nothing was heard, beside those of which something was."""
+        queued = self._queued(name, now_s)
         whole, known = sum(pulls.values()), sum(queued.get(shard, 0) for shard in pulls)
         if pulls and not known:
             return {shard: whole / len(pulls) for shard in queued if shard not in pulls}

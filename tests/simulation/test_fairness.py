@@ -5,7 +5,7 @@ Shards hear of each other only through the heartbeats of the workers and, every 
 
 import pytest
 
-from tests.unit.processors.shared_workers import KV_TOKENS, SharedWorkers, Tenant
+from tests.unit.processors.shared_workers import KV_TOKENS, SEQUENCES, SharedWorkers, Tenant
 
 WARM_UP_S = 20.0
 MEASURED_S = 60.0
@@ -102,6 +102,19 @@ def test_two_shards_serve_by_weight_though_the_requests_at_one_need_more_than_it
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("premium_choices", "regular_choices"), [(1, SEQUENCES), (SEQUENCES, 1)])
+def test_two_shards_serve_by_weight_though_one_is_out_for_so_long_that_nothing_of_it_ends(
+    premium_choices: int, regular_choices: int
+) -> None:
+    sizes = {"prompt_tokens": 50, "answer_tokens": 100}
+    tenants = [premium(1.0, choices=premium_choices, **sizes), regular(0.0, choices=regular_choices, **sizes)]
+    world = SharedWorkers(tenants, shards=2)
+    world.run(WARM_UP_S)
+    served = world.run(3 * MEASURED_S)
+    assert served["premium"] / served["regular"] == pytest.approx(4.0, rel=0.15)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("premium", "regular"),
     [
@@ -139,3 +152,17 @@ def test_who_asks_for_less_than_its_share_gets_all_of_it_where_kv_is_scarce() ->
     served = world.run(MEASURED_S)
     assert served["regular"] == pytest.approx(3.0 * MEASURED_S * 200, rel=0.02)
     assert world.longest_wait_s[1] < 2.5
+
+
+@pytest.mark.slow
+def test_who_needs_much_gets_what_one_leaves_that_sends_all_the_time_and_never_waits() -> None:
+    light = Tenant("light", 4.0, DEMAND_PER_S, prompt_tokens=200, answer_tokens=10, at=0)
+    large = [Tenant(f"large{at}", 1.0, DEMAND_PER_S, prompt_tokens=900, answer_tokens=10, at=at) for at in (1, 2)]
+    held = {}
+    for shards in (1, 3):
+        world = SharedWorkers([light, *large], shards=shards, workers=3, kv_tokens=3000)
+        world.run(WARM_UP_S / 2)
+        served = world.run(MEASURED_S / 3)
+        assert served["light"] == pytest.approx(DEMAND_PER_S * MEASURED_S / 3 * 220, rel=0.02)
+        held[shards] = world.held_kv_ratio()
+    assert held[3] > 0.9 * held[1]

@@ -102,8 +102,15 @@ def test_who_does_not_wait_is_owed_nothing() -> None:
 def test_one_that_sends_though_it_was_not_known_to_wait_does_not_lock_another_out() -> None:
     worker = AWorker()
     found = [worker.hear(0, waiting=frozenset({1})) for _ in range(8)]
-    assert found == [None] * 7 + [First(1, True)]
+    assert found == [None] + 6 * [First(1, False)] + [First(1, True)]
     assert worker.hear(1, waiting=frozenset({1})) is None
+
+
+def test_what_those_send_who_do_not_wait_is_no_use_that_others_made_of_their_part() -> None:
+    worker = AWorker()
+    assert worker.hear(0, 1, waiting=frozenset({1})) is None
+    assert worker.hear(0, waiting=frozenset({1})) == First(1, False)
+    assert worker.hear(0, free=0, waiting=frozenset({1})) is None
 
 
 def test_who_begins_to_wait_does_not_go_before_those_who_have_waited_longer() -> None:

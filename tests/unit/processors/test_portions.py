@@ -1,7 +1,7 @@
 import pytest
 
 from processors.policy import ClassPolicy, Policy
-from processors.routing.portions import Portions, equal
+from processors.routing.portions import WAITS_S, Portions, equal
 from topics.fleet import Finished, LaneFigures, LaneReport
 
 CLASS = "interactive"
@@ -88,6 +88,20 @@ def test_a_shard_that_goes_on_telling_of_a_queue_has_a_portion_though_nothing_of
 
     assert first.at(now_s + 2.0).ratio == pytest.approx(0.75)
     assert first.at(now_s + 4.0).ratio == pytest.approx(0.75)
+
+
+def test_where_nothing_ends_of_a_queue_those_are_in_it_who_were_seen_last() -> None:
+    first, _ = portions()
+    now_s = hear([first], [[30, 10]] * 100)
+    later_s = now_s + 2 * WAITS_S
+    for at_s in (later_s - 0.5, later_s):
+        for shard in (0, 1):
+            first.hear(a_report(shard, at_s=at_s, interactive=20), now_s=at_s)
+    assert first.at(later_s).ratio == pytest.approx(0.75, abs=0.01)
+
+    hear([first], [[30]], from_s=later_s)
+    assert first.at(later_s + 1.0).ratio == pytest.approx(0.75, abs=0.01)
+    assert first.at(later_s + 2 * WAITS_S) == equal(0, 2)
 
 
 def test_it_has_no_less_than_if_it_told_nothing() -> None:
