@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 5, every_s: float = 0.02) -> T: ...
+async def eventually(check: Callable[[], Awaitable[T]], *, within_s: float = 20, every_s: float = 0.02) -> T: ...
 @overload
-async def eventually(check: Callable[[], T], *, within_s: float = 5, every_s: float = 0.02) -> T: ...
+async def eventually(check: Callable[[], T], *, within_s: float = 20, every_s: float = 0.02) -> T: ...
 
 
-async def eventually(check: Callable[[], Any], *, within_s: float = 5, every_s: float = 0.02) -> Any:
+async def eventually(check: Callable[[], Any], *, within_s: float = 20, every_s: float = 0.02) -> Any:
     """The first true value of `check()`, asked every `every_s` seconds; `check` may be a coroutine function.
 
     An AssertionError of `check` counts as "not yet", so that it may hold several assertions and return True.
