@@ -11,7 +11,7 @@ from topics.continued import before
 from topics.dispatches import Told
 from topics.headers import parent_span
 from topics.names import split_origin
-from topics.trace import BatchRow, EventRow, RequestRow
+from topics.trace_rows import BatchRow, EventRow, RequestRow
 
 COMPONENT: Final = "processor"
 MIXED: Final = "mixed"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from processors.events import Address
-from topics.trace import Row
+from topics.trace_rows import Row
 
 
 class TraceShipper(Protocol):

@@ -12,7 +12,7 @@ from topics.dispatches import Dispatch as DispatchRecord
 from topics.headers import Headers
 from topics.requests import ReplyTo
 from topics.responses import Response
-from topics.trace import Row
+from topics.trace_rows import Row
 
 
 class Dispatch(Struct, kw_only=True, frozen=True):

@@ -12,7 +12,7 @@ from processors.output import Output
 from topics import names
 from topics.codec import encode
 from topics.headers import Headers, dead_letter
-from topics.trace import Row
+from topics.trace_rows import Row
 
 STAGE: Final = "processor"
 

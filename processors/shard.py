@@ -24,7 +24,7 @@ from topics.errors import CodecError, PipelineError
 from topics.fleet import Heartbeat, LaneReport
 from topics.headers import Headers
 from topics.requests import Cancellation
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 logger = logging.getLogger(__name__)
 

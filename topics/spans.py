@@ -17,7 +17,7 @@ exported again are the same spans.
 from hashlib import blake2b
 from typing import Final, Literal
 
-from topics.trace import NO_TRACE
+from topics.trace_rows import NO_TRACE
 
 Station = Literal["request", "admit", "queue", "dispatch", "attempt", "prefill", "decode", "batch"]
 FIRST_TOKEN: Final = "gen_ai.first_token"

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 from msgspec import Struct
 
 from topics.bodies import Body, ChatBody, Message
-from topics.trace import RequestRow, TextRow
+from topics.trace_rows import RequestRow, TextRow
 
 Keeping = Literal["none", "hash", "full"]
 """`hash` keeps lengths and hashes, `full` the texts too."""

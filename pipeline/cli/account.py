@@ -16,7 +16,7 @@ from pipeline.settings import ClickHouseSettings
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.migrations import load_migrations
 from topics.errors import TransportError
-from topics.trace import TABLES
+from topics.trace_rows import TABLES
 
 _SYSTEM_ERROR: Final = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 

@@ -11,7 +11,7 @@ from pipeline.metrics.tally import Tally
 from pipeline.runtime.tracing import TraceShipper, Untraced
 from pipeline.settings import MetricsSettings, Settings
 from topics.measures import Process
-from topics.trace import Row
+from topics.trace_rows import Row
 
 
 def tally_of(settings: Settings, process: Process) -> Tally | None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.metrics import slo
 from pipeline.metrics.tally import Tally
-from topics.trace import TABLES, BatchRow, EventRow, RequestRow, Row, StepRow
+from topics.trace_rows import TABLES, BatchRow, EventRow, RequestRow, Row, StepRow
 
 _NO_TARGETS: Final = slo.Targets()
 _TABLE_OF: Final[Mapping[type, str]] = {row: table for table, row in TABLES.items()}

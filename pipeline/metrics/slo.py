@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from topics.errors import RequestError
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 
 class Targets(Struct, kw_only=True, frozen=True):

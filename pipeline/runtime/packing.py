@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from topics.arrow import stream
-from topics.trace import Row, TraceBuffer, TraceMessage, decode_rows
+from topics.trace import TraceBuffer, TraceMessage, decode_rows
+from topics.trace_rows import Row
 
 _UNFIT = (OverflowError, TypeError, ValueError)
 """What is raised for a value that its column cannot hold, e.g. a negative duration."""

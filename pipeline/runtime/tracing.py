@@ -23,7 +23,8 @@ from pipeline.runtime.producers import is_identity_lost, renew_identity
 from topics import names
 from topics.errors import TransportError
 from topics.headers import TABLE
-from topics.trace import Row, TextRow, TraceMessage
+from topics.trace import TraceMessage
+from topics.trace_rows import Row, TextRow
 
 logger = logging.getLogger(__name__)
 

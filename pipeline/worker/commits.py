@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from pipeline.worker.group import Group
 from pipeline.worker.slot import SlotOwner, SlotState
-from topics.trace import Row
+from topics.trace_rows import Row
 
 INTERVAL_S: Final = 0.15
 MAX_UNDELIVERED_ROWS: Final = 50_000

@@ -9,7 +9,7 @@ from pipeline.worker.slot import SlotOwner
 from topics.codec import encode
 from topics.dispatches import Primary
 from topics.responses import Delta
-from topics.trace import Row
+from topics.trace_rows import Row
 
 
 class Send(Struct, frozen=True, gc=False):

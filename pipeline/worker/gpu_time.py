@@ -7,7 +7,7 @@ account names it.
 """
 
 from pipeline.worker.rows import Identity
-from topics.trace import GpuRow
+from topics.trace_rows import GpuRow
 
 
 class GpuTime:

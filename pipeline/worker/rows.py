@@ -11,7 +11,7 @@ from topics.dispatches import Dispatch
 from topics.errors import PipelineError
 from topics.responses import Completed, outcome_of
 from topics.texts import NO_TEXTS, TextColumns
-from topics.trace import EventRow, RequestRow, StepRow
+from topics.trace_rows import EventRow, RequestRow, StepRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from topics.dispatches import Owner
 from topics.errors import PipelineError, TransportError
 from topics.fleet import EngineKind, EngineMode, WorkerState
 from topics.prefixes import prefix_hashes
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 logger = logging.getLogger(__name__)
 

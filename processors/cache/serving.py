@@ -13,7 +13,7 @@ from topics.headers import parent_span
 from topics.names import split_origin
 from topics.responses import Completed, Delta, Response, Started
 from topics.texts import NOTHING_KEPT, TextColumns, TextRules, prompt_of
-from topics.trace import EventRow, RequestRow, Row
+from topics.trace_rows import EventRow, RequestRow, Row
 
 SOURCE = "cache"
 REASON = "cache_hit"

@@ -5,7 +5,7 @@ from processors.dedupe.runs import Run
 from processors.policy import Identity
 from processors.queueing.ticket import Ticket
 from topics.dispatches import BatchPart, Dispatch, Primary, Stations
-from topics.trace import EventRow
+from topics.trace_rows import EventRow
 
 ALONE = BatchPart(id="", index=0, size=1)
 UNNUMBERED = 0

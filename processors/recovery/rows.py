@@ -12,7 +12,7 @@ from topics.dispatches import Told
 from topics.headers import Headers, parent_span, trace_context, trace_id
 from topics.names import model_of_origin, split_origin
 from topics.responses import Completed, TerminalRecord, outcome_of
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 
 def row_of_request(

@@ -10,7 +10,7 @@ from typing import Final
 from topics import names
 from topics.bodies import CHAT
 from topics.names import origin_of
-from topics.trace import BatchRow, RequestRow
+from topics.trace_rows import BatchRow, RequestRow
 
 Attributes = dict[str, str | int | float | tuple[str, ...]]
 PROVIDER: Final = "millrace"

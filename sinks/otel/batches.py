@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext
 
 from sinks.otel.sampling import Sampling
 from sinks.otel.spans import batch_span, request_context
-from topics.trace import BatchRow, EventRow
+from topics.trace_rows import BatchRow, EventRow
 
 WAIT_MS: Final = 10_000
 """A batch whose requests have not all been told after so long is exported with those that were."""

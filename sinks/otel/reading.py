@@ -14,7 +14,7 @@ from sinks.otel.spans import spans_of
 from sinks.recorder.columns import message_of
 from topics.arrow import scalar
 from topics.headers import TABLE, Headers, header
-from topics.trace import BatchRow, EventRow, RequestRow
+from topics.trace_rows import BatchRow, EventRow, RequestRow
 
 _TABLES: Final = frozenset({b"requests", b"events", b"batches"})
 _DISPATCHED: Final = scalar("request.dispatched", pa.string())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from topics.spans import PRODUCED_BY_SAMPLED, trace_of
-from topics.trace import NO_TRACE, RequestRow
+from topics.trace_rows import NO_TRACE, RequestRow
 
 _ERRORS: Final = frozenset({"failed", "expired"})
 

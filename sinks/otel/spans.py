@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from sinks.otel import attributes
 from sinks.otel.attributes import Attributes
 from topics.spans import FIRST_TOKEN, Station, span_of, trace_of
-from topics.trace import BatchRow, RequestRow
+from topics.trace_rows import BatchRow, RequestRow
 
 SCOPE: Final = InstrumentationScope("millrace")
 PROCESSOR: Final = "millrace-processor"

@@ -7,7 +7,7 @@ import pyarrow as pa
 from sinks.clickhouse.store import Store, quoted
 from sinks.recorder.blocks import Block
 from sinks.recorder.marks import Mark, Marks, Stretch
-from topics.trace import TABLES
+from topics.trace_rows import TABLES
 
 _MARKS: Final = (
     "SELECT kp, toUInt32(day), newest, toUnixTimestamp64Milli(at) FROM ("

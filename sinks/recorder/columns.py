@@ -16,7 +16,8 @@ from sinks.recorder.blocks import Block, Message
 from topics.arrow import numbers, scalar
 from topics.errors import CodecError
 from topics.headers import TABLE, Headers, header
-from topics.trace import SCHEMAS, TABLES, decode_rows
+from topics.trace import SCHEMAS, decode_rows
+from topics.trace_rows import TABLES
 
 MAX_MESSAGE_ROWS: Final = 100_000
 """More rows than this could become more than one part of the table, and a part is what is stored as a whole."""

@@ -16,7 +16,8 @@ from sinks.recorder.blocks import Message
 from sinks.recorder.columns import message_of
 from topics import names
 from topics.codec import decode_feedback
-from topics.trace import FeedbackRow, batch_of
+from topics.trace import batch_of
+from topics.trace_rows import FeedbackRow
 
 FEEDBACK_KP: Final = 1 << 15
 """Where the numbers of the feedback topic's partitions begin; `kp` has 16 bits."""

@@ -12,7 +12,7 @@ from tests.account_data.telling import Telling
 from topics import names
 from topics.reader import Reader, Verdict
 from topics.responses import Response
-from topics.trace import TABLES, RequestRow, Row
+from topics.trace_rows import TABLES, RequestRow, Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ import pyarrow as pa
 from sinks.clickhouse.store import Store, quoted
 from tests.account_data.account import Account
 from tests.account_data.site import MESSAGE_ROWS, OBJECTIVE, PRICES, SECOND_US, TARGETS
-from topics.trace import SCHEMAS, BatchRow, RequestRow, Row, decode_rows, encode_rows
+from topics.trace import SCHEMAS, decode_rows, encode_rows
+from topics.trace_rows import BatchRow, RequestRow, Row
 
 
 async def fill(store: Store, database: str, account: Account) -> None:

@@ -25,7 +25,7 @@ from tests.account_data.site import (
 )
 from tests.account_data.telling import Telling
 from topics import names
-from topics.trace import BatchRow, FeedbackRow, GpuRow, RequestRow, StepRow
+from topics.trace_rows import BatchRow, FeedbackRow, GpuRow, RequestRow, StepRow
 
 
 class Plant:

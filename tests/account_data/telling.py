@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from tests.account_data.site import SECOND_US, Work
 from topics.responses import Completed, Started
-from topics.trace import EventRow, RequestRow, Row
+from topics.trace_rows import EventRow, RequestRow, Row
 
 
 class Telling:

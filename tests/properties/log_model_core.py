@@ -6,7 +6,7 @@ from typing import Any, Final
 from pipeline.worker.core import WorkerCore
 from pipeline.worker.effects import Effect
 from tests.properties.log_model import Commit, Restless, Violation
-from topics.trace import Row
+from topics.trace_rows import Row
 
 MOST_EFFECTS: Final = 2_000
 """Of one event: a core that wants more does not end by itself."""

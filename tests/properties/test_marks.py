@@ -16,7 +16,8 @@ from sinks.recorder.columns import message_of
 from sinks.recorder.marks import DAY_MS, Mark, Marks, Stretch, start_of
 from topics.errors import CodecError
 from topics.headers import TABLE
-from topics.trace import EventRow, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import EventRow
 
 ROWS = pa.table({"x": [1, 2]})
 Fate = str

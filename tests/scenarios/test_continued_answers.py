@@ -11,7 +11,7 @@ from tests.eventually import eventually
 from tests.integration.sharing.mill import Mill, a_mill, a_worker_process, running
 from tests.unit.worker.builders import a_body
 from topics.responses import Delta
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(180)]
 Name = Callable[[str], str]

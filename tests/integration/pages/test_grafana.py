@@ -15,7 +15,7 @@ from infra.grafana.build import FOLDER
 from tests.account_data.site import PRICES
 from tests.integration.pages.conftest import MINUTES, Served
 from tests.integration.pages.macros import expanded
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from pipeline.report.story import Attempt, Event, Story, stories
 from tests.integration.pages.browser import cut_off, needs_browser
 from tests.integration.pages.conftest import REQUESTS, Served
 from tests.unit.report.pages import assert_page_is_whole, assert_page_stands_alone, pictures
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,8 @@ from pipeline.settings import KafkaSettings
 from tests.eventually import eventually
 from tests.integration.runtime.records import a_producer, kill, make_topic, read_all, start
 from topics.headers import TABLE, header
-from topics.trace import EventRow, decode_rows
+from topics.trace import decode_rows
+from topics.trace_rows import EventRow
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

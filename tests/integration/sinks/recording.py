@@ -20,7 +20,8 @@ from pipeline.settings import KafkaSettings
 from sinks.clickhouse.client import connect
 from tests.eventually import eventually
 from topics.headers import TABLE
-from topics.trace import BatchRow, EventRow, GpuRow, RequestRow, Row, StepRow, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import BatchRow, EventRow, GpuRow, RequestRow, Row, StepRow
 
 REPOSITORY = Path(__file__).parents[3]
 TABLES = ("events", "requests", "batches", "engine_steps", "gpu_samples")

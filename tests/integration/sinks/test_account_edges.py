@@ -15,7 +15,7 @@ from tests.account_data import addressed
 from tests.account_server import serving
 from tests.integration.sinks.recording import a_request, an_event
 from topics import names
-from topics.trace import EventRow, FeedbackRow, GpuRow, RequestRow, Row, StepRow
+from topics.trace_rows import EventRow, FeedbackRow, GpuRow, RequestRow, Row, StepRow
 
 pytestmark = pytest.mark.integration
 

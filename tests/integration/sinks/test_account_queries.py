@@ -16,7 +16,7 @@ from sinks.clickhouse.queries import Query, load_queries
 from tests.account_data import Account, an_account
 from tests.account_data.site import CAPACITY, OBJECTIVE, PRICES, PROMPT_TOKEN_US, TARGETS, WHOLE_BATCHES
 from tests.account_server import serving
-from topics.trace import GpuRow, RequestRow
+from topics.trace_rows import GpuRow, RequestRow
 
 pytestmark = pytest.mark.integration
 

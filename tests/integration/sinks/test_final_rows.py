@@ -7,7 +7,8 @@ import pytest
 
 from tests.integration.sinks.conftest import MakeTopics
 from tests.integration.sinks.recording import RecorderProcess, Sender, a_request
-from topics.trace import RequestRow, Row, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import RequestRow, Row
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,8 @@ from sinks.clickhouse.queries import load_queries
 from tests.integration.sinks.conftest import MakeTopics
 from tests.integration.sinks.recording import RecorderProcess, Sender, a_request, an_event
 from topics.errors import TransportError
-from topics.trace import BatchRow, EventRow, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import BatchRow, EventRow
 
 pytestmark = pytest.mark.integration
 

@@ -34,7 +34,8 @@ from topics.arrow import stream
 from topics.codec import encode
 from topics.feedback import Feedback
 from topics.headers import header
-from topics.trace import MAX_ROWS, SCHEMAS, RolloutRow, ScalingRow, encode_rows
+from topics.trace import MAX_ROWS, SCHEMAS, encode_rows
+from topics.trace_rows import RolloutRow, ScalingRow
 
 PROC = Path("/proc")
 

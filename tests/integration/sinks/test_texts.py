@@ -11,7 +11,8 @@ from pipeline.cli.main import main
 from tests.integration.sinks.conftest import MakeTopics
 from tests.integration.sinks.recording import RecorderProcess, Sender, a_request
 from topics.texts import text_row
-from topics.trace import Row, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import Row
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,7 @@ from topics.dispatches import Dispatch as Record
 from topics.dispatches import Return
 from topics.responses import Completed, Delta, Rejected, Response, Started, Usage
 from topics.texts import ANY_TENANT, Keeping, TextRules
-from topics.trace import RequestRow, TextRow
+from topics.trace_rows import RequestRow, TextRow
 
 GREEDY = a_body(temperature=0, stream=True)
 SHARING = TenantPolicy(shares_cache=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from topics.trace import BatchRow, EventRow, RequestRow, StepRow
+from topics.trace_rows import BatchRow, EventRow, RequestRow, StepRow
 
 ORIGIN = "inference.requests.m.interactive/0/7"
 

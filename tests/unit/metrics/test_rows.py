@@ -5,7 +5,7 @@ from pipeline.metrics.slo import Targets
 from pipeline.metrics.tally import Labels, Tally
 from tests.unit.metrics.rows import a_batch, a_rejection, a_request, a_second_of_steps, an_event
 from topics.measures import Name, Process
-from topics.trace import Row
+from topics.trace_rows import Row
 
 TARGETS = {"interactive": Targets(ttft_ms=100, tpot_ms=100)}
 LANE = ("m", "interactive")

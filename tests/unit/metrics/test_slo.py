@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.metrics.slo import SENDERS_MISTAKES, Targets, counts, is_met
 from tests.unit.metrics.rows import a_rejection, a_request
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 
 @pytest.mark.parametrize(

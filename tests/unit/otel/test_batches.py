@@ -8,7 +8,7 @@ from sinks.otel.batches import WAIT_MS, Batches
 from sinks.otel.sampling import Sampling
 from sinks.otel.spans import request_context
 from tests.unit.metrics.rows import a_batch, an_event
-from topics.trace import NO_TRACE, EventRow
+from topics.trace_rows import NO_TRACE, EventRow
 
 TRACE = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736")
 

@@ -8,7 +8,8 @@ from sinks.otel.spans import spans_of
 from tests.unit.metrics.rows import a_batch, a_request, a_second_of_steps, an_event
 from topics.arrow import stream
 from topics.errors import CodecError
-from topics.trace import Row, TraceBuffer, TraceMessage, decode_rows
+from topics.trace import TraceBuffer, TraceMessage, decode_rows
+from topics.trace_rows import Row
 
 
 def read(reader: SpanReader, *rows: Row) -> list[str]:

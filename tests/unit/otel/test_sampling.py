@@ -4,7 +4,7 @@ import pytest
 
 from sinks.otel.sampling import Sampling
 from tests.unit.metrics.rows import ORIGIN, a_request
-from topics.trace import NO_TRACE
+from topics.trace_rows import NO_TRACE
 
 TRACE = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736")
 OURS = [f"inference.requests.m.bulk/0/{offset}" for offset in range(2000)]

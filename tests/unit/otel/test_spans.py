@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from sinks.otel.spans import batch_context, batch_span, request_context, spans_of
 from tests.unit.metrics.rows import ORIGIN, a_batch, a_rejection, a_request
-from topics.trace import NO_TRACE
+from topics.trace_rows import NO_TRACE
 
 TRACE = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736")
 PRODUCER = 0x00F067AA0BA902B7

@@ -20,7 +20,7 @@ from processors.output import KEPT_BYTES, TRUNCATED, Output
 from tests.eventually import eventually
 from topics import names
 from topics.headers import Headers, header
-from topics.trace import Row
+from topics.trace_rows import Row
 
 WITHIN_S = 5
 

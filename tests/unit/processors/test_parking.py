@@ -25,7 +25,7 @@ from topics import names
 from topics.dispatches import Return, Told
 from topics.fleet import Credits
 from topics.responses import CancelledRequest, Usage
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 CLASSES = {**a_policy().classes, "bulk": ClassPolicy(priority=3, deadline_ms=86_400_000, queue_limit=9, yields=True)}
 

@@ -35,7 +35,7 @@ from topics.control import DeploymentState, Rollout
 from topics.fleet import Credits, Limits
 from topics.requests import ReplyTo
 from topics.responses import CancelledRequest, Expired, Rejected, Started
-from topics.trace import BatchRow, EventRow, RequestRow
+from topics.trace_rows import BatchRow, EventRow, RequestRow
 
 
 def dispatches(effects: list[Any]) -> list[Any]:

@@ -1,7 +1,8 @@
 """Rows become messages; one that cannot does not take the others with it."""
 
 from pipeline.runtime.packing import halves, pack
-from topics.trace import MAX_ROWS, BatchRow, EventRow, Row, StepRow, TraceMessage, decode_rows
+from topics.trace import MAX_ROWS, TraceMessage, decode_rows
+from topics.trace_rows import BatchRow, EventRow, Row, StepRow
 
 
 def an_event(ts: int, **fields: object) -> EventRow:

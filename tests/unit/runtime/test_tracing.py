@@ -7,7 +7,7 @@ import pytest
 from pipeline.runtime import tracing
 from pipeline.runtime.tracing import TraceShipper, Untraced
 from topics.errors import TransportError
-from topics.trace import EventRow, Row, TextRow
+from topics.trace_rows import EventRow, Row, TextRow
 
 
 class Faulty:

@@ -10,7 +10,8 @@ from sinks.recorder.columns import MAX_MESSAGE_ROWS, message_of, rows_of
 from topics.arrow import stream
 from topics.errors import CodecError
 from topics.headers import TABLE
-from topics.trace import SCHEMAS, BatchRow, StepRow, encode_rows
+from topics.trace import SCHEMAS, encode_rows
+from topics.trace_rows import BatchRow, StepRow
 
 STEP = StepRow(
     ts=1_795_000_000_000_000,

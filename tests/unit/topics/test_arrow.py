@@ -73,7 +73,8 @@ from sinks.recorder.blocks import Block
 from sinks.recorder.columns import rows_of
 from sinks.recorder.logs import feedback_log, trace_log
 from topics.headers import TABLE
-from topics.trace import EventRow, RequestRow, TraceBuffer
+from topics.trace import TraceBuffer
+from topics.trace_rows import EventRow, RequestRow
 
 class Record:
     offset = timestamp = 1

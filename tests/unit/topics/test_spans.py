@@ -4,7 +4,7 @@ import pytest
 
 from topics.headers import parent_span, trace_id
 from topics.spans import span_of, trace_of
-from topics.trace import NO_TRACE
+from topics.trace_rows import NO_TRACE
 
 ORIGIN = "inference.requests.m.bulk/0/7"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

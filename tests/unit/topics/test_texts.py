@@ -4,7 +4,8 @@ import pytest
 
 from topics.bodies import CHAT, COMPLETIONS, Endpoint, decode_body
 from topics.texts import ANY_TENANT, MAX_KEPT_CHARS, NO_TEXTS, TextRules, prompt_of, text_row
-from topics.trace import RequestRow, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import RequestRow
 
 ROW = RequestRow(
     request_id="order-42",

@@ -7,9 +7,8 @@ import pyarrow as pa
 import pytest
 
 from topics.errors import CodecError
-from topics.trace import (
-    MAX_ROWS,
-    SCHEMAS,
+from topics.trace import MAX_ROWS, SCHEMAS, TraceBuffer, decode_rows, encode_rows
+from topics.trace_rows import (
     TABLES,
     BatchRow,
     EventRow,
@@ -21,9 +20,6 @@ from topics.trace import (
     ScalingRow,
     StepRow,
     TextRow,
-    TraceBuffer,
-    decode_rows,
-    encode_rows,
 )
 
 TS = 1_795_255_200_123_456

@@ -13,7 +13,7 @@ from topics.dispatches import Cancel, Dispatch, Owner
 from topics.errors import Cancelled
 from topics.responses import Failed, Response
 from topics.texts import NOTHING_KEPT, TextRules
-from topics.trace import RequestRow
+from topics.trace_rows import RequestRow
 
 T = TypeVar("T")
 NOW_US = 2_000_000

@@ -26,7 +26,7 @@ from topics.responses import (
     Started,
     Usage,
 )
-from topics.trace import EventRow, RequestRow
+from topics.trace_rows import EventRow, RequestRow
 
 ORIGIN = "inference.requests.m.interactive/0/7"
 SLOT = "inference.dispatch.m.v1/0/1"

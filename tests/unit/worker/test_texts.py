@@ -14,7 +14,8 @@ from topics.dispatches import Cancel, Dispatch
 from topics.errors import Cancelled
 from topics.responses import Completed, Response
 from topics.texts import ANY_TENANT, NO_TEXTS, TextColumns, TextRules
-from topics.trace import EventRow, RequestRow, TextRow, encode_rows
+from topics.trace import encode_rows
+from topics.trace_rows import EventRow, RequestRow, TextRow
 
 FULL = TextRules(tenants={"acme": "full"})
 PROMPT = "user: Hello"
