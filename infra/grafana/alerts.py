@@ -14,11 +14,11 @@ _EXPRESSION: Final = "__expr__"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """A rule that fires for each row whose number is below a limit.
+    """A rule that fires for each row whose number is outside of its limits.
 
     Attributes:
         sql: text columns, which become labels, and one number.
-        below: the limit.
+        below, above: the limits; `above` may be none.
         window_s: how far back the statement looks.
     """
 
@@ -26,16 +26,45 @@ class Alert:
     title: str
     sql: str
     below: float
-    window_s: int
+    above: float | None = None
+    window_s: int = 86_400
     summary: str
     description: str
 
+    @property
+    def evaluator(self) -> dict[str, Any]:
+        """The limits in the words of Grafana's threshold expressions."""
+        if self.above is None:
+            return {"type": "lt", "params": [self.below]}
+        return {"type": "outside_range", "params": [self.below, self.above]}
 
-ALERTS: Final = (
-    Alert(
-        uid="millrace-quality-drifts",
-        title="Quality of a version falls",
-        sql="""
+
+_JUDGED: Final = """
+        SELECT
+            r.deployment AS deployment,
+            f.signal AS signal,
+            f.score AS score,
+            f.label AS label,
+            f.ts >= now() - toIntervalHour(12) AS is_new
+        FROM feedback AS f
+        JOIN (
+            SELECT
+                request_id,
+                toString(tenant) AS tenant,
+                toString(model) AS model,
+                argMaxIf(toString(deployment), produced_ts, deployment != '') AS deployment
+            FROM requests_final
+            WHERE request_id IN (SELECT * FROM judged)
+                AND produced_ts IN (SELECT produced_ts FROM requests WHERE request_id IN (SELECT * FROM judged))
+            GROUP BY request_id, tenant, model
+        ) AS r ON r.request_id = f.request_id
+        WHERE f.ts >= now() - toIntervalHour(24)
+            AND (f.tenant = '' OR f.tenant = r.tenant) AND (f.model = '' OR f.model = r.model)
+        QUALIFY count() OVER (PARTITION BY f.kp, f.ko, f.ki) = 1
+""".strip()
+"""Feedback of a day beside the version whose answer it judges; that which could be of several requests is left out."""
+
+_SCORES: Final = f"""
 WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
 SELECT
     deployment,
@@ -51,38 +80,70 @@ FROM (
         avgIf(score, NOT is_new) AS older,
         avgIf(score, is_new) AS newer
     FROM (
-        SELECT
-            r.deployment AS deployment,
-            f.signal AS signal,
-            f.score AS score,
-            f.ts >= now() - toIntervalHour(12) AS is_new
-        FROM feedback AS f
-        JOIN (
-            SELECT
-                request_id,
-                toString(tenant) AS tenant,
-                toString(model) AS model,
-                argMaxIf(toString(deployment), produced_ts, deployment != '') AS deployment
-            FROM requests_final
-            WHERE request_id IN (SELECT * FROM judged)
-                AND produced_ts IN (SELECT produced_ts FROM requests WHERE request_id IN (SELECT * FROM judged))
-            GROUP BY request_id, tenant, model
-        ) AS r ON r.request_id = f.request_id
-        WHERE f.ts >= now() - toIntervalHour(24) AND NOT isNaN(f.score)
-            AND (f.tenant = '' OR f.tenant = r.tenant) AND (f.model = '' OR f.model = r.model)
-        QUALIFY count() OVER (PARTITION BY f.kp, f.ko, f.ki) = 1
+        {_JUDGED}
     )
+    WHERE NOT isNaN(score)
     GROUP BY deployment, signal
 )
 WHERE older_scores >= 10 AND newer_scores >= 10
-""".strip(),
+""".strip()
+
+_LABELS: Final = f"""
+WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
+SELECT
+    deployment,
+    signal,
+    label,
+    if(whole < 1, 1 / sqrt(whole * (1 - whole) * (1 / older_labels + 1 / newer_labels)), 0) * (newer - older) AS drift
+FROM (
+    SELECT
+        deployment,
+        signal,
+        label,
+        any(older_of_signal) AS older_labels,
+        any(newer_of_signal) AS newer_labels,
+        count() / (older_labels + newer_labels) AS whole,
+        countIf(NOT is_new) / older_labels AS older,
+        countIf(is_new) / newer_labels AS newer
+    FROM (
+        SELECT
+            *,
+            countIf(NOT is_new) OVER (PARTITION BY deployment, signal) AS older_of_signal,
+            countIf(is_new) OVER (PARTITION BY deployment, signal) AS newer_of_signal
+        FROM (
+        {_JUDGED}
+        )
+        WHERE label != ''
+    )
+    GROUP BY deployment, signal, label
+)
+WHERE older_labels >= 10 AND newer_labels >= 10
+""".strip()
+
+ALERTS: Final = (
+    Alert(
+        uid="millrace-quality-drifts",
+        title="Quality of a version falls",
+        sql=_SCORES,
         below=-3,
-        window_s=86_400,
         summary="{{ $labels.signal }} of {{ $labels.deployment }} fell within the last day",
         description=(
             "The mean score of the last 12 hours is more than three standard errors below that of the 12 before, with "
             "ten scores or more in both. millrace sql --query quality_by_version shows both; compare the version's "
             "prompts, settings and model."
+        ),
+    ),
+    Alert(
+        uid="millrace-labels-drift",
+        title="Labels of a version change",
+        sql=_LABELS,
+        below=-3,
+        above=3,
+        summary="{{ $labels.signal }} {{ $labels.label }} of {{ $labels.deployment }} changed within the last day",
+        description=(
+            "The label's share among those of its signal is more than three standard errors away from that of the 12 "
+            "hours before, with ten labels or more in both. millrace sql --query labels_by_version shows both; compare "
+            "the version's prompts, settings and model."
         ),
     ),
 )
@@ -101,7 +162,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
         "refId": "B",
         "type": "threshold",
         "expression": "A",
-        "conditions": [{"evaluator": {"type": "lt", "params": [alert.below]}}],
+        "conditions": [{"evaluator": alert.evaluator}],
     }
     window = {"from": alert.window_s, "to": 0}
     return {

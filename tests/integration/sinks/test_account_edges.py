@@ -1,5 +1,6 @@
 """What the named queries say where something is missing, lost or odd. Each test tells of a model of its own."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from infra.grafana.alerts import ALERTS
+from infra.grafana.alerts import ALERTS, Alert
 from sinks.clickhouse.client import connect
 from sinks.clickhouse.queries import load_queries
 from tests.account_data import addressed
@@ -310,10 +311,10 @@ def judged(ids: str, scores: Sequence[tuple[float, int]], **fields: Any) -> list
     ]
 
 
-def drift_of(client: Client, model: str) -> list[float]:
-    (alert,) = ALERTS
-    names_ = client.query(alert.sql).named_results()
-    return [row["drift"] for row in names_ if row["deployment"] == f"{model}@v1"]
+def alarms(client: Client, alert: Alert) -> Iterator[dict[str, Any]]:
+    """The rows for which an alert rule fires."""
+    above = math.inf if alert.above is None else alert.above
+    return (row for row in client.query(alert.sql).named_results() if not alert.below <= row["drift"] <= above)
 
 
 @pytest.mark.parametrize(
@@ -335,10 +336,41 @@ def test_a_fall_of_quality_alarms_and_nothing_else_does(
     tell("feedback", judged(model, scores))
 
     (row,) = [row for row in ask("quality_by_version") if row["deployment"] == f"{model}@v1"]
-    (alert,) = ALERTS
+    of_scores, _ = ALERTS
 
     assert row["is_alarming"] == is_alarming
-    assert any(drift < alert.below for drift in drift_of(client, model)) == is_alarming
+    assert any(alarm["deployment"] == row["deployment"] for alarm in alarms(client, of_scores)) == is_alarming
+
+
+@pytest.mark.parametrize(
+    ("model", "older", "newer", "alarming"),
+    [
+        ("refuses", ["fine"] * 18 + ["refused"] * 2, ["fine"] * 5 + ["refused"] * 15, {"fine", "refused"}),
+        ("one-of-many", ["a", "b", "c", "d"] * 10, ["b", "c", "d"] * 13, {"a"}),
+        ("begins", ["fine"] * 30, ["fine"] * 15 + ["wrong"] * 15, {"fine", "wrong"}),
+        ("same", ["fine", "wrong"] * 10, ["fine", "wrong"] * 30, set()),
+        ("only-one", ["fine"] * 20, ["fine"] * 20, set()),
+        ("few", ["fine"] * 50, ["wrong"] * 9, set()),
+        ("new", [], ["wrong"] * 20, set()),
+    ],
+)
+def test_a_change_of_labels_alarms_and_nothing_else_does(
+    model: str, older: list[str], newer: list[str], alarming: set[str], client: Client, tell: Tell, ask: Ask
+) -> None:
+    ended = [(label, 18 * HOUR_US) for label in older] + [(label, HOUR_US) for label in newer]
+    tell("requests", [an_end(n, model=model, ago_us=19 * HOUR_US) for n in range(len(ended))])
+    labels: list[Row] = [
+        FeedbackRow(ts=NOW_US - ago_us, request_id=f"{model}-{n}", signal="review", label=label)
+        for n, (label, ago_us) in enumerate(ended)
+    ]
+    tell("feedback", labels)
+    _, of_labels = ALERTS
+
+    rows = [row for row in ask("labels_by_version") if row["deployment"] == f"{model}@v1"]
+    fired = [alarm for alarm in alarms(client, of_labels) if alarm["deployment"] == f"{model}@v1"]
+
+    assert {row["label"] for row in rows} == {*older, *newer}
+    assert {row["label"] for row in rows if row["is_alarming"]} == {alarm["label"] for alarm in fired} == alarming
 
 
 def test_a_score_counts_for_the_request_that_it_names_and_for_none_if_there_are_several(
