@@ -64,7 +64,7 @@ WITH
         SELECT
             u.model AS model,
             g.gpu AS gpu,
-            dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), now(), 0.) / 3.6e12 AS usd_per_ns,
+            dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), u.hour, 0.) / 3.6e12 AS usd_per_ns,
             sum(u.requests) AS requests,
             sum(u.prompt) AS prompt,
             sum(u.cached) AS cached,
@@ -75,6 +75,7 @@ WITH
             SELECT
                 toString(model) AS model,
                 toString(worker) AS worker,
+                toStartOfHour(produced_ts) AS hour,
                 count() AS requests,
                 sum(tokens_in) AS prompt,
                 sumIf(tokens_cached, gpu_ns > 0) AS cached,
@@ -83,10 +84,10 @@ WITH
                 sumIf(gpu_ns, outcome = 'completed') AS computed_ns
             FROM requests_final
             WHERE produced_ts >= now() - toIntervalSecond(3600 * {hours:Float64})
-            GROUP BY model, worker
+            GROUP BY model, worker, hour
         ) AS u
         LEFT JOIN worker_gpus AS g ON g.worker = u.worker
-        GROUP BY model, gpu
+        GROUP BY model, gpu, usd_per_ns
     ),
     used.cached * ifNull(fitted.prompt_token_us, 0) * 1e3 AS prompt_ns,
     if(countIf(used.cached > 0 AND fitted.prompt_token_us IS NULL) = 0, 1, NULL) AS told,
