@@ -81,6 +81,7 @@ class Tenant(Fact, kw_only=True, frozen=True):
     wasted_ns: int
     useful_usd: float
     wasted_usd: float
+    unpriced_ns: int
 
 
 class Version(Fact, kw_only=True, frozen=True):

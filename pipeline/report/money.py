@@ -36,7 +36,6 @@ def costs(facts: Facts, *, plan: str) -> Markup:
     """Who used GPU time, and its price."""
     tenants = facts.tenants
     has_prices = any(row.useful_usd or row.wasted_usd for row in tenants)
-    how = f"Priced as {plan.replace('_', ' ')}." if has_prices else "There are no prices for these GPUs (gpu_prices)."
     shown = [row for row in tenants if row.useful_ns + row.wasted_ns][:TENANTS]
     legend = [("c1", "useful"), ("c2", "wasted")]
     cost = lying("tenant-cost", "Cost per tenant", [_cost_bar(row) for row in shown])
@@ -45,7 +44,8 @@ def costs(facts: Facts, *, plan: str) -> Markup:
     kinds = [("c1", "prompt, computed"), ("c6", "prompt, from cache"), ("c2", "out")]
     return section(
         "Tenants",
-        f"GPU time of all attempts at requests of the range; wasted is what no accepted answer came from. {how}",
+        "GPU time of all attempts at requests of the range; wasted is what no accepted answer came from. "
+        + _priced(tenants, plan, has_prices),
         figures(
             figure("Cost per tenant", "US dollars", cost, legend=legend) if has_prices else "",
             figure("GPU time per tenant", "time × GPUs", time, legend=legend),
@@ -53,6 +53,14 @@ def costs(facts: Facts, *, plan: str) -> Markup:
         ),
         _tenants(tenants, has_prices=has_prices),
     )
+
+
+def _priced(tenants: Sequence[Tenant], plan: str, has_prices: bool) -> str:
+    if not has_prices:
+        return "There are no prices for these GPUs (gpu_prices)."
+    unpriced_ns = sum(row.unpriced_ns for row in tenants)
+    left_out = f" {numbers.duration_s(unpriced_ns / NS_PER_S)} of it has no price (gpu_prices) and costs nothing here."
+    return f"Priced as {plan.replace('_', ' ')}.{left_out if unpriced_ns else ''}"
 
 
 def _split(rows: Sequence[GpuTime], span: Span) -> Markup:

@@ -11,6 +11,7 @@ def _price(gpu: str, at: str) -> str:
 
 _SAMPLE = _price("toString(gpu)", "ts")
 _WORK = _price("g.gpu", "a.produced_ts")
+_KNOWN = "dictGetOrNull('gpu_price', 'usd_per_gpu_hour', (toString(gpu), ${plan:singlequote}), toStartOfHour(ts))"
 _SAMPLES = "gpu_samples WHERE $__timeFilter(ts) AND model IN (${model:singlequote})"
 _OF = """AS a
 LEFT JOIN worker_gpus AS g ON g.worker = a.worker
@@ -24,7 +25,7 @@ _USEFUL = "a.outcome = 'completed'"
 
 def _stat(title: str, column: str, about: str) -> Panel:
     sql = f"SELECT sum({column} * {_SAMPLE}) AS usd FROM {_SAMPLES}"
-    return Panel(title=title, kind="stat", unit="currencyUSD", decimals=2, width=6, height=4, about=about, sql=sql)
+    return Panel(title=title, kind="stat", unit="currencyUSD", decimals=2, width=5, height=4, about=about, sql=sql)
 
 
 BOARD = Board(
@@ -43,7 +44,7 @@ BOARD = Board(
             kind="stat",
             unit="currencyUSD",
             decimals=2,
-            width=6,
+            width=5,
             height=4,
             about="Attempts whose answer no reader accepted: handed back, dead, superseded, cancelled, failed.",
             sql=f"""
@@ -53,6 +54,18 @@ FROM (
     UNION ALL
     SELECT -sumIf(a.gpu_ns * {_WORK}, {_USEFUL}) AS spent FROM {_ENDS}
 )""",
+        ),
+        Panel(
+            title="Without a price",
+            kind="stat",
+            unit="h",
+            decimals=1,
+            width=4,
+            height=4,
+            about="GPU time of types that gpu_prices does not know: it counts as nothing in all other figures.",
+            sql=f"""
+SELECT sumIf(paid_ns, {_KNOWN} IS NULL) / 3.6e12 AS hours
+FROM {_SAMPLES}""",
         ),
         Panel(
             title="GPU cost per hour",

@@ -1,6 +1,6 @@
 -- title: Report: tenants
 -- What each tenant sent and got, each request with an end counted once, and what that used of the GPUs over all
--- attempts, at the price of the hour; wasted is what was not used by the attempt whose answer readers accepted.
+-- attempts, at the price of the hour, if it has one; wasted is what was not used by the attempt whose answer readers accepted.
 -- parameter: from DateTime  the range begins: seconds since the epoch, or a time of the server's zone
 -- parameter: to DateTime  the range ends
 -- parameter: plan String = on_demand  which prices: reserved or on_demand
@@ -13,7 +13,8 @@ SELECT
     sum(useful) AS useful_ns,
     sum(used - useful) AS wasted_ns,
     sum(useful / 3.6e12 * price) AS useful_usd,
-    sum((used - useful) / 3.6e12 * price) AS wasted_usd
+    sum((used - useful) / 3.6e12 * price) AS wasted_usd,
+    sumIf(used, has_no_price) AS unpriced_ns
 FROM (
     SELECT
         a.tenant AS tenant,
@@ -23,7 +24,9 @@ FROM (
         a.made AS made,
         a.used AS used,
         a.useful AS useful,
-        dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), a.hour, 0.) AS price
+        dictGetOrNull('gpu_price', 'usd_per_gpu_hour', (g.gpu, {plan:String}), a.hour) AS known_price,
+        known_price IS NULL AS has_no_price,
+        ifNull(known_price, 0.) AS price
     FROM (
         SELECT
             tenant,

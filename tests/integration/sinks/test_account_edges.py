@@ -3,9 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 from clickhouse_connect.driver.client import Client
 
@@ -213,6 +215,17 @@ def test_work_that_gave_no_token_has_no_price_per_token(tell: Tell, ask: Ask) ->
     assert used["engine_us_per_token_out"] is None
 
 
+def test_gpu_time_without_a_price_is_told(tell: Tell, ask: Ask) -> None:
+    tell("gpu_samples", [msgspec.structs.replace(row, gpu="H900") for row in some_gpu_time("unpriced")])
+
+    (row,) = ask("unpriced_gpu_time")
+    (unknown,) = [row for row in ask("unpriced_gpu_time", plan="barter") if row["gpu"] == "L4"]
+
+    assert (row["gpu"], row["gpu_hours"]) == ("H900", pytest.approx(60 / 3600, abs=1e-6))
+    assert row["first_hour"] <= row["last_hour"] < datetime.now(row["last_hour"].tzinfo)
+    assert unknown["gpu_hours"] > 0
+
+
 def steps(model: str, counts: Sequence[tuple[int, int, int, int]]) -> list[Row]:
     """Reports of steps, prompt tokens, tokens out and microseconds."""
     who = {"worker": model, "model": model, "deployment": f"{model}@v1", "gpus": 1}
@@ -253,6 +266,20 @@ def test_saved_answers_have_no_price_where_none_was_computed(tell: Tell, ask: As
     (model,) = ask("cache_savings", model="copied")
 
     assert (model["answered_without_engine"], model["answer_s_saved"], model["usd_saved"]) == (1, None, None)
+
+
+def test_savings_are_worth_what_they_would_have_cost_at_the_time(client: Client, tell: Tell, ask: Ask) -> None:
+    hour = NOW_US // HOUR_US * 3600
+    prices = f"('H902', 'on_demand', {hour - 86_400}, 3.6), ('H902', 'on_demand', {hour - 3600}, 36)"
+    client.command(f"INSERT INTO gpu_prices (gpu, plan, valid_from, usd_per_gpu_hour) VALUES {prices}")
+    client.command("SYSTEM RELOAD DICTIONARY gpu_price")
+    tell("gpu_samples", [msgspec.structs.replace(row, gpu="H902") for row in some_gpu_time("cheaper")])
+    tell("requests", [an_end(0, model="cheaper", gpu_ns=10**10, ago_us=3 * HOUR_US)])
+    tell("requests", [an_end(1, model="cheaper", attempt="", worker="", reason="cache", ago_us=3 * HOUR_US)])
+
+    (model,) = ask("cache_savings", model="cheaper")
+
+    assert (model["answer_s_saved"], model["usd_saved"]) == (10, pytest.approx(10 * 3.6 / 3600))
 
 
 # GPU time

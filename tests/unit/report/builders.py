@@ -126,6 +126,7 @@ def a_tenant(**fields: Any) -> facts.Tenant:
             "wasted_ns": 500_000_000,
             "useful_usd": 0.3,
             "wasted_usd": 0.1,
+            "unpriced_ns": 0,
             **fields,
         }
     )

@@ -90,6 +90,11 @@ def test_without_prices_time_is_shown_and_no_cost() -> None:
     assert "GPU time per tenant" in text
 
 
+def test_time_without_a_price_is_told_beside_the_cost_of_the_rest() -> None:
+    assert "1.5\u00a0s of it has no price" in page(tenants=[a_tenant(), a_tenant(unpriced_ns=1_500_000_000)])
+    assert "no price" not in page(tenants=[a_tenant()])
+
+
 @pytest.mark.parametrize(
     ("lane", "says"),
     [

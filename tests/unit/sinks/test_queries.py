@@ -81,6 +81,7 @@ ASKED_FOR = (
     "slowest",
     "throughput",
     "top_tenants",
+    "unpriced_gpu_time",
     "wasted_cost",
     "where_time_goes",
 )
