@@ -59,7 +59,7 @@ SELECT {address} toDateTime64(ts, 3, 'UTC') AS log_ts, {produced} AS ts,
     if(n % 10 < 2, 'processor', 'worker') AS component, 'p1' AS process,
     toFixedString(unhex(lower(hex(sipHash128(intDiv(n, 10))))), 16) AS trace_id,
     concat('r', toString(intDiv(n, 10))) AS request_id,
-    concat('inference.requests.tiny.bulk/0/', toString(intDiv(n, 10))) AS origin,
+    concat('inference.requests.', model, '.', latency_class, '/0/', toString(intDiv(n, 10))) AS origin,
     concat('a', toString(intDiv(n, 10))) AS attempt, concat('tenant-', toString(h % 40)) AS tenant,
     ['realtime', 'interactive', 'bulk'][h % 3 + 1] AS latency_class, ['tiny', 'large'][intDiv(n, 10) % 2 + 1] AS model,
     concat(model, '@v1') AS deployment, concat(model, '-', toString(h % 5)) AS worker,
@@ -111,7 +111,7 @@ FROM (SELECT number AS n, sipHash64(number) AS h FROM numbers({first}, {size}))
 _FEEDBACK = """
 INSERT INTO {db}.feedback (kp, ko, ki, log_ts, ts, request_id, signal, score, label, source, tenant, model)
 SELECT {address} toDateTime64(ts, 3, 'UTC') AS log_ts, {produced} AS ts, concat('r', toString(n * 10)) AS request_id,
-    'thumbs' AS signal, toFloat64(h % 10 < 8) AS score, '' AS label, '' AS source,
+    'thumbs' AS signal, toFloat64(h % 10 < 8) AS score, ['', 'fine', 'wrong'][h % 3 + 1] AS label, '' AS source,
     concat('tenant-', toString(sipHash64(n * 10) % 40)) AS tenant, ['tiny', 'large'][n * 10 % 2 + 1] AS model
 FROM (SELECT number AS n, sipHash64(number) AS h FROM numbers({first}, {size}))
 """

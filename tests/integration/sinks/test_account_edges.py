@@ -428,7 +428,8 @@ def test_without_a_rollout_nothing_is_compared(client: Client, tell: Tell, ask: 
 def a_dispatch(row: RequestRow, *, ttft_s: float = 0.1) -> EventRow:
     known = {"tenant": row.tenant, "model": row.model, "latency_class": row.latency_class}
     told = {"ts": NOW_US - MINUTE_US, "kind": "request.dispatched", "detail": f'{{"predicted_ttft_s":{ttft_s}}}'}
-    return an_event(0, request_id=row.request_id, **known, **told)
+    origin = names.origin_of(row.lane_topic, row.lane_partition, row.lane_offset)
+    return an_event(0, request_id=row.request_id, origin=origin, **known, **told)
 
 
 def test_a_prediction_is_held_against_the_answer_that_readers_accepted(tell: Tell, ask: Ask) -> None:
@@ -440,7 +441,7 @@ def test_a_prediction_is_held_against_the_answer_that_readers_accepted(tell: Tel
     refusal = an_end(3, model=model, attempt="", outcome="expired", first_us=0)
     superseded = an_end(4, first_us=999_000, **served)
     taken_over = an_end(4, first_us=999_000, **{**served, "mode": "resume", "hop": 1, "attempt": "a4b"})
-    of_two = [an_end(5 + i, first_us=999_000, request_id="one-id", **served) for i in range(2)]
+    of_two = [an_end(5 + i, first_us=71_000 + 900_000 * i, request_id="one-id", **served) for i in range(2)]
     twice_dispatched = an_end(7, first_us=999_000, **served)
     tell("requests", [plain, told_twice, refused_as_well, refusal, superseded, taken_over, *of_two, twice_dispatched])
     tell("requests", [told_twice])
@@ -448,5 +449,5 @@ def test_a_prediction_is_held_against_the_answer_that_readers_accepted(tell: Tel
     tell("events", [a_dispatch(row) for row in dispatched])
     (lane,) = ask("prediction_error", model=model)
 
-    assert (lane["requests"], lane["predicted"]) == (3, "first token")
-    assert lane["mean_error_ms"] == pytest.approx((50 + 30 + 10) / 3, abs=0.01)
+    assert (lane["requests"], lane["predicted"]) == (4, "first token")
+    assert lane["mean_error_ms"] == pytest.approx((50 + 30 + 10 - 30) / 4, abs=0.01)
