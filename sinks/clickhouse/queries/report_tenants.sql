@@ -1,6 +1,7 @@
 -- title: Report: tenants
 -- What each tenant sent and got, each request with an end counted once, and what that used of the GPUs over all
--- attempts, at the price of the hour, if it has one; wasted is what was not used by the attempt whose answer readers accepted.
+-- attempts, at the price of the hour, if it has one; wasted is what was not used by the attempt whose answer readers
+-- accepted.
 -- parameter: from DateTime  the range begins: seconds since the epoch, or a time of the server's zone
 -- parameter: to DateTime  the range ends
 -- parameter: plan String = on_demand  which prices: reserved or on_demand
