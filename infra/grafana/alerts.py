@@ -10,6 +10,8 @@ from infra.grafana.panels import PLUGIN, query_json
 
 SOURCE_UID: Final = "millrace-clickhouse"
 _EXPRESSION: Final = "__expr__"
+_WINDOW_S: Final = 86_400
+"""So far back the statements look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,6 @@ class Alert:
     Attributes:
         sql: text columns, which become labels, and one number.
         below, above: the limits; `above` may be none.
-        window_s: how far back the statement looks.
     """
 
     uid: str
@@ -27,7 +28,6 @@ class Alert:
     sql: str
     below: float
     above: float | None = None
-    window_s: int = 86_400
     summary: str
     description: str
 
@@ -40,6 +40,7 @@ class Alert:
 
 
 _JUDGED: Final = """
+        WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
         SELECT
             r.deployment AS deployment,
             f.signal AS signal,
@@ -65,7 +66,6 @@ _JUDGED: Final = """
 """Feedback of a day beside the version whose answer it judges; that which could be of several requests is left out."""
 
 _SCORES: Final = f"""
-WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
 SELECT
     deployment,
     signal,
@@ -89,35 +89,21 @@ WHERE older_scores >= 10 AND newer_scores >= 10
 """.strip()
 
 _LABELS: Final = f"""
-WITH judged AS (SELECT request_id FROM feedback WHERE ts >= now() - toIntervalHour(24))
-SELECT
-    deployment,
-    signal,
-    label,
-    if(whole < 1, 1 / sqrt(whole * (1 - whole) * (1 / older_labels + 1 / newer_labels)), 0) * (newer - older) AS drift
+WITH
+    sum(older) OVER (PARTITION BY deployment, signal) AS older_labels,
+    sum(newer) OVER (PARTITION BY deployment, signal) AS newer_labels,
+    (older + newer) / (older_labels + newer_labels) AS whole,
+    if(whole < 1, 1 / sqrt(whole * (1 - whole) * (1 / older_labels + 1 / newer_labels)), 0) AS errors_per_share
+SELECT deployment, signal, label, errors_per_share * (newer / newer_labels - older / older_labels) AS drift
 FROM (
-    SELECT
-        deployment,
-        signal,
-        label,
-        any(older_of_signal) AS older_labels,
-        any(newer_of_signal) AS newer_labels,
-        count() / (older_labels + newer_labels) AS whole,
-        countIf(NOT is_new) / older_labels AS older,
-        countIf(is_new) / newer_labels AS newer
+    SELECT deployment, signal, label, countIf(NOT is_new) AS older, countIf(is_new) AS newer
     FROM (
-        SELECT
-            *,
-            countIf(NOT is_new) OVER (PARTITION BY deployment, signal) AS older_of_signal,
-            countIf(is_new) OVER (PARTITION BY deployment, signal) AS newer_of_signal
-        FROM (
         {_JUDGED}
-        )
-        WHERE label != ''
     )
+    WHERE label != ''
     GROUP BY deployment, signal, label
 )
-WHERE older_labels >= 10 AND newer_labels >= 10
+QUALIFY older_labels >= 10 AND newer_labels >= 10
 """.strip()
 
 ALERTS: Final = (
@@ -164,7 +150,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
         "expression": "A",
         "conditions": [{"evaluator": alert.evaluator}],
     }
-    window = {"from": alert.window_s, "to": 0}
+    window = {"from": _WINDOW_S, "to": 0}
     return {
         "uid": alert.uid,
         "title": alert.title,

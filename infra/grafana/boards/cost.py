@@ -3,15 +3,19 @@
 from infra.grafana.model import MODEL, PLAN, Board, Panel
 
 
+def _key(gpu: str, at: str) -> str:
+    """What the price of a GPU is looked up by."""
+    return f"'gpu_price', 'usd_per_gpu_hour', ({gpu}, ${{plan:singlequote}}), toStartOfHour({at})"
+
+
 def _price(gpu: str, at: str) -> str:
     """US dollars of a nanosecond of one GPU."""
-    hour = f"dictGetOrDefault('gpu_price', 'usd_per_gpu_hour', ({gpu}, ${{plan:singlequote}}), toStartOfHour({at}), 0.)"
-    return f"{hour} / 3.6e12"
+    return f"dictGetOrDefault({_key(gpu, at)}, 0.) / 3.6e12"
 
 
 _SAMPLE = _price("toString(gpu)", "ts")
 _WORK = _price("g.gpu", "a.produced_ts")
-_KNOWN = "dictGetOrNull('gpu_price', 'usd_per_gpu_hour', (toString(gpu), ${plan:singlequote}), toStartOfHour(ts))"
+_KNOWN = f"dictGetOrNull({_key('toString(gpu)', 'ts')})"
 _SAMPLES = "gpu_samples WHERE $__timeFilter(ts) AND model IN (${model:singlequote})"
 _OF = """AS a
 LEFT JOIN worker_gpus AS g ON g.worker = a.worker

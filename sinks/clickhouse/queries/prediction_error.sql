@@ -23,6 +23,7 @@ FROM (
         avg(abs(actual_ms - predicted_ms) / greatest(actual_ms, 1)) AS relative_error,
         countIf(actual_ms > predicted_ms) AS later
     FROM (
+        -- Model and class as one number, named at the end: two texts would double the state of each request.
         SELECT
             sum(lane) AS lane,
             max(by_batch) AS is_batch,
