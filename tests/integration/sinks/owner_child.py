@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from sinks.clickhouse.embedded import EmbeddedStore
 from sinks.clickhouse.http import EmbeddedServer, Limits, StatementError
-from sinks.clickhouse.http.priority import MERGES
 from sinks.clickhouse.store import PASSING_ERRORS
 from tests.eventually import eventually
+from tests.integration.sinks.threads import niceness_of_threads
 
 ROWS = 10_000
 ENDLESS = "SELECT count() FROM numbers(1000000000000) WHERE number % 7 = 9"
@@ -51,7 +51,7 @@ async def observe(path: str) -> dict[str, Any]:
     await server.start()
     try:
         return {
-            "merging": _niceness_of_merges(),
+            "merging": niceness_of_threads(os.getpid())[0],
             **await _insert_and_query(server),
             **await _fail_and_go_on(server),
             **await _serve_while_clients_are_heavy(server),
@@ -131,12 +131,6 @@ async def _record_twice(server: WatchedServer) -> None:
     for _ in range(2):
         await store.insert("account.t", pa.table({"a": pa.array([3], pa.uint64())}), token="")
     await store.close()
-
-
-def _niceness_of_merges() -> list[int]:
-    """Of every thread of this process that merges."""
-    tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().strip() == MERGES]
-    return [os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks]
 
 
 async def _insert_while_clients_are_greedy(server: EmbeddedServer) -> dict[str, Any]:

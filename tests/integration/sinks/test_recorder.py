@@ -1,7 +1,5 @@
 """Trace messages become rows, whatever they are, wherever the store is and whenever either side goes away."""
 
-import contextlib
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pyarrow as pa
 import pytest
 
 from infra.devstack.ports import Ports
 from infra.devstack.processes import Child
-from sinks.clickhouse.http.priority import MERGES
 from sinks.recorder.logs import FEEDBACK_KP
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import MakeTopics
@@ -30,14 +26,13 @@ from tests.integration.sinks.recording import (
     an_event,
     audit,
 )
+from tests.integration.sinks.threads import PROC, niceness_of_threads
 from topics.arrow import stream
 from topics.codec import encode
 from topics.feedback import Feedback
 from topics.headers import header
 from topics.trace import MAX_ROWS, SCHEMAS, encode_rows
 from topics.trace_rows import RolloutRow, ScalingRow
-
-PROC = Path("/proc")
 
 pytestmark = pytest.mark.integration
 
@@ -127,17 +122,6 @@ async def test_merges_wait_for_the_inserts_of_their_process(make_topics: MakeTop
 
     assert merging
     assert min(merging) > max(others)
-
-
-def niceness_of_threads(pid: int) -> tuple[list[int], list[int]]:
-    """Of the threads that merge, and of all others."""
-    merging: list[int] = []
-    others: list[int] = []
-    for thread in psutil.Process(pid).threads():
-        with contextlib.suppress(OSError):  # it has ended
-            name = (PROC / str(pid) / "task" / str(thread.id) / "comm").read_text().strip()
-            (merging if name == MERGES else others).append(os.getpriority(os.PRIO_PROCESS, thread.id))
-    return merging, others
 
 
 async def test_a_recorder_that_has_recorded_and_restarted_never_needed_pandas(
